@@ -1,0 +1,1 @@
+"""The workflow engine: graphs, keys, store, jobs. Imports no torch outside `engine.diffusion`."""
