@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,20 +12,17 @@ from typing import Any, Literal
 from engine.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
-UNITS = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
+SIZE = re.compile(r"([\d.]+)\s*([KMGT]?)(I?)B?", re.IGNORECASE)
 CacheMode = Literal["disk", "ram", "none"]
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as `4GiB`, `800MB` or `1048576` in bytes."""
-    digits = text.strip().upper().removesuffix("B") if text.strip().upper().endswith("IB") else text.strip().upper()
-    for unit, size in UNITS.items():
-        stem = unit.removesuffix("B") if unit.endswith("IB") else unit
-        if digits.endswith(stem) and digits[: -len(stem)].replace(".", "", 1).strip().isdigit():
-            return int(float(digits[: -len(stem)]) * size)
-    if digits.isdigit():
-        return int(digits)
-    raise BadInput(f"{text!r} is not a size; write for example 4GiB, 800MB or a number of bytes.")
+    """Read a size such as `4GiB` (binary), `800MB` (decimal) or `1048576` in bytes."""
+    match = SIZE.fullmatch(text.strip())
+    if match is None or match[1].count(".") > 1:
+        raise BadInput(f"{text!r} is not a size; write for example 4GiB, 800MB or a number of bytes.")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -42,7 +40,7 @@ class Settings:
     data_dir: Path = _setting(ROOT / "data", "folder of jobs, results, uploads and workflows")
     models_dir: Path = _setting(ROOT / "models", "folder of weights: checkpoints, loras, vae, ...")
     output_dir: Path = _setting(ROOT / "output", "folder that saved pictures go to")
-    custom_nodes: tuple[Path, ...] = _setting((ROOT / "custom_nodes",), "folder of node packs; may be given more than once")
+    custom_nodes: tuple[Path, ...] = _setting((ROOT / "custom_nodes",), "folder of node packs; repeatable")
     cache: CacheMode = _setting("disk", "where finished steps are kept: disk, ram or none")
     budget: int | None = _setting(None, "memory for models and results, e.g. 4GiB; half of the machine's by default")
 

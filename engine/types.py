@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Value:
+class Record:
+    """Base of every dataclass that the codec can store."""
+
+
+class Value(Record):
     """Base of every value type. `socket` is the name shown on sockets; `color` the editor's hue for it."""
 
     socket: ClassVar[str] = "ANY"
@@ -85,7 +89,7 @@ class Sampler(Value):
 
 
 @dataclass(frozen=True)
-class Weights:
+class Weights(Record):
     """Where a network's parameters lie: `kind` is the models folder, `name` the name listed there, `digest` its content."""
 
     kind: str
@@ -154,7 +158,7 @@ class Vae(_Network):
 
 
 @dataclass(frozen=True)
-class Cond:
+class Cond(Record):
     """One condition: text tokens and where, when and how strongly they hold.
 
     `tokens`: (B, T, D); `pooled`: (B, P) or None; `mask`: (1, H, W) in 0..1 or None; `area`: x, y, width, height as

@@ -132,8 +132,14 @@ class JobStore(Protocol):
     """
 
     def enqueue(
-        self, workflow: JsonObject, *, wanted: Sequence[str] = (), inputs: JsonObject | None = None,
-        priority: int = 0, client: str = "", key: str | None = None,
+        self,
+        workflow: JsonObject,
+        *,
+        wanted: Sequence[str] = (),
+        inputs: JsonObject | None = None,
+        priority: int = 0,
+        client: str = "",
+        key: str | None = None,
     ) -> Job:
         """Add a job. The same `key` returns the job that has it; with another request it raises `Conflict`."""
 
@@ -153,7 +159,7 @@ class JobStore(Protocol):
         """Return whether the queue is paused and how many jobs are in each state."""
 
     def pause(self, job: str | None = None) -> None:
-        """Hold one job, or the whole queue. A running job stops at its next step and keeps what has finished."""
+        """Hold the whole queue (what runs goes on), or one job (if it runs, it stops and keeps what has finished)."""
 
     def resume(self, job: str | None = None) -> None:
         """Let one job, or the whole queue, run again."""

@@ -1,0 +1,1 @@
+"""The diffusion library: torch numerics that know no graph and no HTTP."""
