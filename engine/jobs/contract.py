@@ -1,7 +1,7 @@
 """The seam of the job system: all that the web, the ledger and a worker know of each other.
 
-The ledger owns truth (queue, order, attempts, results). A worker runs one attempt at a time and proves that it is
-alive by a lease. Large values never pass through here: outputs are digests and small JSON.
+The ledger owns truth (queue, order, attempts, results). A worker runs one attempt at a time and proves by a
+lease that it is alive. Large values never pass through here: outputs are digests and small JSON.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ PENDING = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.PARKED})
 class JobSummary:
     """A job without its workflow, as lists show it. Times are seconds since the epoch.
 
-    `attempt` counts how often it was started; `stopping` says that a cancel or pause waits for the sampler step to end;
-    `outputs` maps a node id to what it produced; `problems` are `engine.errors.Problem` in JSON.
+    `attempt` counts its starts; `stopping`: a cancel or pause waits for the sampler step to end; `outputs`
+    maps node ids to what they produced; `problems` are `engine.errors.Problem` in JSON.
     """
 
     id: str
@@ -60,7 +60,7 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(JobSummary):
-    """A job with its request: `wanted` node ids (empty = all) and `inputs` laid over the workflow (`node.input`)."""
+    """A job with its request: `wanted` node ids (empty = all), `inputs` laid over it by `node.input`."""
 
     workflow: JsonObject
     wanted: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """How an attempt went: `end` is how it ended (None while it runs), `evidence` what is known of a lost worker."""
+    """How an attempt went: `end` is how it ended (None while it runs), `evidence` what a lost worker left."""
 
     number: int
     owner: str
@@ -128,7 +128,8 @@ class Outcome:
 class JobStore(Protocol):
     """The ledger as its clients see it. Every change is durable, with its event, when the call returns.
 
-    An unknown id raises `NotFound`; a change that the job's state forbids raises `Conflict`; a full disk `Unavailable`.
+    An unknown id raises `NotFound`, a change that the job's state forbids `Conflict`, a full disk
+    `Unavailable`.
     """
 
     def enqueue(
@@ -141,7 +142,7 @@ class JobStore(Protocol):
         client: str = "",
         key: str | None = None,
     ) -> Job:
-        """Add a job. The same `key` returns the job that has it; with another request it raises `Conflict`."""
+        """Add a job. A `key` that came before returns its job, or raises `Conflict` for another request."""
 
     def get(self, job: str) -> Job:
         """Return one job with its workflow."""
@@ -159,7 +160,7 @@ class JobStore(Protocol):
         """Return whether the queue is paused and how many jobs are in each state."""
 
     def pause(self, job: str | None = None) -> None:
-        """Hold the whole queue (what runs goes on), or one job (if it runs, it stops and keeps what has finished)."""
+        """Hold the whole queue (what runs goes on) or one job (one that runs stops; finished steps stay)."""
 
     def resume(self, job: str | None = None) -> None:
         """Let one job, or the whole queue, run again."""
@@ -177,7 +178,7 @@ class JobStore(Protocol):
         """Give a queued job another priority (higher runs first)."""
 
     def retry(self, job: str) -> Job:
-        """Put a parked, failed or cancelled job back into the queue; what had finished is found in the store."""
+        """Put a parked, failed or cancelled job back into the queue; finished steps are not run again."""
 
     def forget(self, job: str) -> None:
         """Remove an ended job and its events from the history."""
@@ -190,7 +191,7 @@ class JobStore(Protocol):
 
 
 class LeaseStore(Protocol):
-    """The ledger as a worker sees it. Calls made with an attempt that lost its job change nothing and say so."""
+    """The ledger as a worker sees it. A call with an attempt that lost its job does nothing but say so."""
 
     def lease(self, owner: str) -> Attempt | None:
         """Take the next job that may run, or None."""
@@ -243,7 +244,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker is started. `settings` goes to the executor's factory as it is."""
+    """How a worker starts. `settings` is for the executor's factory."""
 
     data_dir: Path
     device: str = "cpu"
@@ -264,7 +265,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A message streamed from a worker: never durable, may be dropped. `blob` is a preview picture or empty."""
+    """A message streamed from a worker: never durable, may be dropped. `blob`: a preview picture or empty."""
 
     head: JsonObject
     blob: bytes = b""

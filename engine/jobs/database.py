@@ -73,7 +73,7 @@ MIGRATIONS = (
 
 
 class Database:
-    """One connection, shared by the threads of a process under a lock; processes meet in SQLite's own lock."""
+    """One connection, shared by the threads of a process under a lock; processes meet in SQLite's."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,4 +180,4 @@ def _summary_fields(row: sqlite3.Row) -> JsonObject:
 
 def to_events(rows: Iterable[sqlite3.Row]) -> tuple[JobEvent, ...]:
     """Read rows of the events table."""
-    return tuple(JobEvent(*row[:5], json.loads(row["data"])) for row in rows)
+    return tuple(JobEvent(**{**dict(row), "data": json.loads(row["data"])}) for row in rows)

@@ -1,4 +1,4 @@
-"""The job ledger for workers: leases with heartbeats, attempts fenced by number, and what follows from a death."""
+"""The job ledger for workers: leases with heartbeats, attempts fenced by number, deaths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWNED = "id = ? AND attempt = ? AND owner = ? AND state = 'running'"
 
 
 class Leases:
-    """`engine.jobs.contract.LeaseStore` over SQLite. `ticks` is the clock of leases, `clock` that of dates."""
+    """`engine.jobs.contract.LeaseStore` over SQLite. `ticks` times leases, `clock` gives dates."""
 
     def __init__(
         self,
@@ -37,7 +37,8 @@ class Leases:
             if db.execute("SELECT paused FROM queue").fetchone()[0]:
                 return None
             rows = db.execute(
-                "SELECT id, paused, not_before FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position"
+                "SELECT id, paused, not_before FROM jobs WHERE state = 'queued'"
+                " ORDER BY priority DESC, position"
             )
             chosen = next_job((Waiting(row[0], bool(row[1]), row[2]) for row in rows), self._clock())
             rows.close()

@@ -30,7 +30,7 @@ LAST_PLACE = "(SELECT coalesce(max(position), 0) + 1 FROM jobs)"
 
 
 class Ledger:
-    """`engine.jobs.contract.JobStore` over SQLite. Safe to use from several threads; calls may wait for the disk."""
+    """`engine.jobs.contract.JobStore` over SQLite. Safe for threads; calls may wait for the disk."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class Ledger:
         client: str = "",
         key: str | None = None,
     ) -> Job:
-        """Add a job. The same `key` returns the job that has it; with another request it raises `Conflict`."""
+        """Add a job. A `key` that came before returns its job, or raises `Conflict` for another request."""
         texts = (json.dumps(workflow), json.dumps(list(wanted)), json.dumps(inputs or {}))
         request = _digest(workflow, list(wanted), inputs or {}, priority, client)
         with self._database.write() as db:
@@ -75,10 +75,13 @@ class Ledger:
         with self._database.read() as db:
             _row(db, job)
             rows = db.execute(
-                "SELECT number, owner, started, ended, end, evidence FROM attempts WHERE job = ? ORDER BY number",
+                "SELECT number, owner, started, ended, end, evidence FROM attempts WHERE job = ?"
+                " ORDER BY number",
                 (job,),
             )
-            return tuple(PastAttempt(*row[:5], json.loads(row["evidence"])) for row in rows)
+            return tuple(
+                PastAttempt(**{**dict(row), "evidence": json.loads(row["evidence"])}) for row in rows
+            )
 
     def queue(self, *, limit: int = 200, cursor: str | None = None) -> Page:
         """Return what is running, then what waits in the order it will run, then what is parked."""
@@ -86,7 +89,8 @@ class Ledger:
         with self._database.read() as db:
             rows = db.execute(
                 f"SELECT {SUMMARY}, {RANK} AS rank FROM jobs WHERE state IN ('running', 'queued', 'parked')"
-                f" AND ({RANK}, -priority, position) > (?, ?, ?) ORDER BY rank, priority DESC, position LIMIT ?",
+                f" AND ({RANK}, -priority, position) > (?, ?, ?)"
+                " ORDER BY rank, priority DESC, position LIMIT ?",
                 (*after, limit),
             ).fetchall()
         return _page(rows, limit, lambda row: f"{row['rank']}_{-row['priority']}_{row['position']}")
@@ -113,7 +117,7 @@ class Ledger:
         return QueueStatus(paused, {state: counts.get(state, 0) for state in JobState})
 
     def pause(self, job: str | None = None) -> None:
-        """Hold the whole queue (what runs goes on), or one job (if it runs, it stops and keeps what has finished)."""
+        """Hold the whole queue (what runs goes on) or one job (one that runs stops; finished steps stay)."""
         self._hold(job, paused=True)
 
     def resume(self, job: str | None = None) -> None:
@@ -164,7 +168,8 @@ class Ledger:
             for row in (_row(db, job), anchor := _row(db, other)):
                 _require(row, JobState.QUEUED)
             rows = db.execute(
-                "SELECT id, position FROM jobs WHERE state = 'queued' AND (priority = ? OR id = ?) ORDER BY position",
+                "SELECT id, position FROM jobs WHERE state = 'queued' AND (priority = ? OR id = ?)"
+                " ORDER BY position",
                 (anchor["priority"], job),
             ).fetchall()
             order = [row["id"] for row in rows if row["id"] != job]
@@ -184,13 +189,14 @@ class Ledger:
             add_event(db, job, "job_moved", self._clock(), data={"priority": priority})
 
     def retry(self, job: str) -> Job:
-        """Put a parked, failed or cancelled job back into the queue; what had finished is found in the store."""
+        """Put a parked, failed or cancelled job back into the queue; finished steps are not run again."""
         with self._database.write() as db:
             row = _row(db, job)
             _require(row, JobState.PARKED, JobState.FAILED, JobState.CANCELLED)
             db.execute(
-                "UPDATE jobs SET state = 'queued', cancel = 0, paused = 0, not_before = 0, strikes = 0, retries = 0,"
-                f" ended = NULL, settled = NULL, problems = '[]', position = {LAST_PLACE} WHERE id = ?",
+                "UPDATE jobs SET state = 'queued', cancel = 0, paused = 0, not_before = 0, strikes = 0,"
+                f" retries = 0, ended = NULL, settled = NULL, problems = '[]', position = {LAST_PLACE}"
+                " WHERE id = ?",
                 (job,),
             )
             add_event(

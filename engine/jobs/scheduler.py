@@ -36,7 +36,7 @@ def is_dead(lease_until: float, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The next state of a job whose attempt ended; `delay` is how long it must wait, `strikes` what it has against it."""
+    """The next state of a job whose attempt ended; `delay` in seconds, `strikes` held against it."""
 
     state: JobState
     delay: float = 0.0
@@ -46,8 +46,8 @@ class Verdict:
 def after_loss(*, strikes: int, steps_before: int, steps_now: int, stopping: bool) -> Verdict:
     """Judge a job whose worker died under it.
 
-    A job is poison if it ends its worker twice without finishing a step in between: whoever gets further was the
-    victim of something else. A worker killed because the job would not stop is nobody's fault.
+    A job is poison if it ends its worker twice without finishing a step in between: one that gets further was
+    the victim of something else. A worker that was killed to stop the job is nobody's fault.
     """
     if stopping:
         return Verdict(JobState.QUEUED, strikes=strikes)

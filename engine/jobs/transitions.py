@@ -1,4 +1,4 @@
-"""The changes of a job's state: each writes the row, the attempt and the event in the caller's transaction."""
+"""The changes of a job's state: each writes row and event in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def settle(
     """End a job, with what it made and what went wrong."""
     seq = add_event(db, job, f"job_{state}", at, attempt=attempt, data={"problems": list(problems)})
     db.execute(
-        "UPDATE jobs SET state = ?, ended = ?, settled = ?, outputs = ?, problems = ?, owner = NULL WHERE id = ?",
+        "UPDATE jobs SET state = ?, ended = ?, settled = ?, outputs = ?, problems = ?, owner = NULL"
+        " WHERE id = ?",
         (state, at, seq, json.dumps(outputs or {}), json.dumps(list(problems)), job),
     )
 
