@@ -157,7 +157,7 @@ def _subgraphs(plain: Any, problems: list[Problem]) -> dict[str, Subgraph]:
     for name, body in plain.items():
         ports = body if isinstance(body, dict) else {}
         inputs, outputs = ports.get("inputs", {}), ports.get("outputs", {})
-        links = {k: _value(v) for k, v in outputs.items()} if isinstance(outputs, dict) else {"": None}
+        links: dict[str, Any] = {k: _value(v) for k, v in outputs.items()} if isinstance(outputs, dict) else {"": None}
         if not isinstance(inputs, dict) or not all(isinstance(v, Link) for v in links.values()):
             sentence = f"Subgraph {name!r} needs `nodes`, `inputs` (port: default) and `outputs` (port: link)."
             problems.append(Problem("bad_subgraph", sentence))

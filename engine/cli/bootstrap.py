@@ -44,18 +44,28 @@ def ensure(kind: str = "run") -> None:
     if os.environ.get("SFUMATO_NO_BOOTSTRAP", "") not in ("", "0"):
         return
     inside = Path(sys.prefix).resolve() == HOME.resolve()
-    if not is_stamped(kind):
-        if satisfied(pins(kind)):
-            if inside:
-                stamp(kind)
-            return
-        try:
-            install(kind, Screen())
-        except InstallFailed as problem:
-            print(problem, file=sys.stderr)
-            raise SystemExit(CANNOT_INSTALL) from problem
-    if not inside:
-        restart()
+    if is_stamped(kind):
+        if not inside:
+            restart()
+        return
+    if satisfied(pins(kind)):
+        if inside:
+            stamp(kind)
+        return
+    try:
+        install(kind, Screen())
+    except InstallFailed as problem:
+        print(problem, file=sys.stderr)
+        raise SystemExit(CANNOT_INSTALL) from problem
+    restart()
+
+
+def check_python() -> None:
+    """End the program with a sentence if this Python is too old for it."""
+    if sys.version_info < MIN_PYTHON:
+        have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, MIN_PYTHON))
+        print(f"Sfumato needs Python {need} or newer; this is {have} ({sys.executable}).", file=sys.stderr)
+        raise SystemExit(CANNOT_INSTALL)
 
 
 def restart() -> None:
@@ -102,9 +112,8 @@ def satisfied(wanted: dict[str, str]) -> bool:
 
 
 def fingerprint(kind: str) -> str:
-    """Return the hash of the pins and of the Python version they were installed for."""
-    text = f"{sys.version_info[:2]} {sorted(pins(kind).items())}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the hash of the pins."""
+    return hashlib.sha256(repr(sorted(pins(kind).items())).encode()).hexdigest()
 
 
 def is_stamped(kind: str) -> bool:
@@ -115,8 +124,9 @@ def is_stamped(kind: str) -> bool:
 
 
 def stamp(kind: str) -> None:
-    """Note that `.venv` now holds these requirements."""
-    _stamp(kind).write_text(fingerprint(kind), "utf-8")
+    """Note that `.venv` now holds these requirements; those of `test` include those of `run`."""
+    for each in {kind, "run"}:
+        _stamp(each).write_text(fingerprint(each), "utf-8")
 
 
 def _stamp(kind: str) -> Path:
@@ -128,9 +138,6 @@ def _stamp(kind: str) -> Path:
 
 def install(kind: str, screen: Screen) -> None:
     """Make `.venv` and install the requirements into it; InstallFailed says why it could not be done."""
-    if sys.version_info < MIN_PYTHON:
-        have, need = (".".join(map(str, v[:2])) for v in (sys.version_info, MIN_PYTHON))
-        raise InstallFailed(f"Sfumato needs Python {need} or newer; this is Python {have} ({sys.executable}).")
     started = time.monotonic()
     with locked(screen):
         if is_stamped(kind):
@@ -185,10 +192,8 @@ def forget_unfinished() -> None:
 
 
 def site_packages() -> Path:
-    """Return where `.venv` keeps its packages."""
-    if os.name == "nt":
-        return HOME / "Lib/site-packages"
-    return HOME / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    """Return where `.venv` keeps its packages; its Python may be another version than this one."""
+    return next(HOME.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"))
 
 
 def run_pip(kind: str, screen: Screen) -> None:
