@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pil
-from PIL import ImageOps, PngImagePlugin
+from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from engine.errors import BadFile, NotFinite
 
@@ -53,17 +53,22 @@ def decode(data: bytes, name: str = "The file") -> Picture:
         try:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to 255
-                grey = np.asarray(upright, np.float32).clip(0, 65535) / 65535
+                grey = np.asarray(upright, np.float32).clip(0, 65535) / np.float32(65535)
                 return Picture(np.repeat(grey[..., None], 3, axis=-1), None)
             transparent = upright.has_transparency_data
-            pixels = np.asarray(upright.convert("RGBA" if transparent else "RGB"), np.float32) / 255
+            pixels = np.asarray(upright.convert("RGBA" if transparent else "RGB"), np.float32) / np.float32(255)
         except BROKEN as error:
             raise BadFile(f"{name} is damaged and cannot be decoded ({error}); save it again as PNG.") from error
     return Picture(pixels[..., :3], pixels[..., 3] if transparent else None)
 
 
 def encode(
-    rgb: NDArray[Any], form: Format = "png", *, quality: int = 92, workflow: dict[str, Any] | None = None, fast: bool = False
+    rgb: NDArray[Any],
+    form: Format = "png",
+    *,
+    quality: int = 92,
+    workflow: dict[str, Any] | None = None,
+    fast: bool = False,
 ) -> bytes:
     """Encode `rgb` (H, W, 3), uint8 or float 0..1, with the workflow inside. WebP of quality 100 is lossless.
 
@@ -92,7 +97,7 @@ def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if not np.isfinite(pixels).all():
-        raise NotFinite("The picture holds NaN or infinity: the step that made it went wrong (try fewer or other steps).")
+        raise NotFinite("The picture holds NaN or infinity: the step that made it went wrong; change its settings.")
     return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -141,7 +146,7 @@ def _open(data: bytes, name: str) -> Pil.Image:
         return Pil.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"])
     except BOMB as error:
         raise BadFile(f"{name} has more than {PIXELS_MAX // 10**6} megapixels; make it smaller first.") from error
-    except Pil.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadFile(f"{name} is no PNG, JPEG or WebP picture; convert it to one of them.") from error
     except BROKEN as error:
         raise BadFile(f"{name} is damaged and cannot be opened ({error}); save it again as PNG.") from error

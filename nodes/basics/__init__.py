@@ -1,0 +1,1 @@
+"""The basic nodes: load, text, latent, image, mask, sampling, save, values."""
