@@ -29,6 +29,7 @@ REQUIREMENTS = {"run": "requirements.txt", "test": "requirements-test.txt"}
 LOCK = "sfumato-install.lock"
 WAIT_SECONDS = 3600.0
 TICK_SECONDS = 0.5
+PACKAGE = re.compile(r"\s*(?:(?:Collecting|Requirement already satisfied:) ([\w.-]+)|Processing \S*?([\w.]+)-\d)")
 CANNOT_INSTALL = 4  # exit code
 
 
@@ -210,7 +211,7 @@ def run_pip(kind: str, screen: Screen) -> None:
     ) as pip:
         try:
             for line in _lines(pip):
-                said += [line] if line else []
+                said += [line] if line and not line.startswith("WARNING") else []
                 screen.update(*progress.read(line, len(list(site_packages().glob("*.dist-info")))))
         except KeyboardInterrupt:
             pip.terminate()
@@ -258,9 +259,10 @@ class Progress:
         """Return (a lasting line or "", a passing line); `installed` packages are in place by now."""
         lasting = ""
         total = len(self._wanted)
-        if found := re.match(r"\s*(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
+        if found := PACKAGE.match(line):
+            name = (found[1] or found[2]).replace("_", "-").lower()
             self._seen = min(self._seen + 1, total)
-            self._last = f"{found[1]} {self._wanted.get(found[1], '')}".strip()
+            self._last = f"{name} {self._wanted.get(name, '')}".strip()
             lasting = f"  [{self._seen}/{total}] {self._last}"
         elif size := re.match(r"\s*Downloading \S+ \((.+)\)", line):
             self._last = f"{self._last.partition(',')[0]}, downloading {size[1]}"
