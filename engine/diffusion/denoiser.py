@@ -1,4 +1,5 @@
-"""One contract over every prediction type: D(x, sigma) -> x0, x = x0 + sigma * eps in variance-exploding units.
+"""One contract over every prediction type: D(x, sigma) -> x0, x = x0 + sigma * eps in variance-exploding
+units.
 
 D = c_skip x + c_out F(c_in x, c_noise) (Karras et al. 2022, arXiv 2206.00364, eq. 7). A network is a callable
 F(x_in, c_noise, cond) -> prediction; samplers, guiders and inversion see only D.
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from engine.diffusion.levels import Levels
+from engine.errors import BadInput
 from engine.types import Cond
 
 Prediction = Literal["eps", "v", "x0", "edm", "flow"]
 
 Network = Callable[[Tensor, Tensor, Cond], Tensor]
-"""F(x_in (B, C, h, w), c_noise (B,), cond with B rows) -> prediction (B, C, h, w); extra channels are dropped inside."""
+"""F(x_in (B, C, h, w), c_noise (B,), cond with B rows) -> prediction (B, C, h, w) without extra channels."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Scaling:
 def scaling(prediction: Prediction, sigma: float | Tensor, x: Tensor, *, sigma_data: float = 0.5) -> Scaling:
     """Return the factors for one sigma or one per sample (B,), computed in double precision, in x's dtype.
 
-    eps, x0: DDPM's parametrisations; v: Salimans and Ho 2022, arXiv 2202.00512; edm: Karras et al. 2022, table 1;
-    flow: F = eps - x0 at s = sigma / (1 + sigma), whose native input is (1 - s) x.
+    eps, x0: DDPM's parametrisations; v: Salimans and Ho 2022, arXiv 2202.00512; edm: Karras et al. 2022,
+    table 1; flow: F = eps - x0 at s = sigma / (1 + sigma), whose native input is (1 - s) x.
     """
     s = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)
     one, vp = torch.ones_like(s), (s**2 + 1).rsqrt()
@@ -51,13 +53,17 @@ def scaling(prediction: Prediction, sigma: float | Tensor, x: Tensor, *, sigma_d
     return Scaling(*(c.to(x.dtype).reshape(shape) for c in (c_skip, c_out, c_in)))
 
 
-def from_x0(prediction: Prediction, x: Tensor, x0: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5) -> Tensor:
+def from_x0(
+    prediction: Prediction, x: Tensor, x0: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5
+) -> Tensor:
     """Return what a network of that type would have predicted to give x0 at x: (x0 - c_skip x) / c_out."""
     c = scaling(prediction, sigma, x, sigma_data=sigma_data)
     return (x0 - c.c_skip * x) / c.c_out
 
 
-def to_x0(prediction: Prediction, x: Tensor, out: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5) -> Tensor:
+def to_x0(
+    prediction: Prediction, x: Tensor, out: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5
+) -> Tensor:
     """Return the x0 that a network's output stands for: c_skip x + c_out F."""
     c = scaling(prediction, sigma, x, sigma_data=sigma_data)
     return c.c_skip * x + c.c_out * out.to(x.dtype)
@@ -94,16 +100,26 @@ class Denoiser:
         return list(self(x.repeat(len(rows), *[1] * (x.ndim - 1)), sigma, together).chunk(len(rows)))
 
 
-_NETWORK_SEES = ("tokens", "pooled", "extra")  # where, when and how strongly a condition holds is the guider's business
+_NETWORK_SEES = (
+    "tokens",
+    "pooled",
+    "extra",
+)  # where, when and how strongly a condition holds is the guider's business
 
 
 def expand(cond: Cond, batch: int) -> Cond:
     """Give a condition's tensors `batch` rows; a tensor with one row is repeated."""
+    if len(cond.tokens) not in (1, batch):
+        raise BadInput(
+            f"A condition of {len(cond.tokens)} prompts cannot serve a batch of {batch}: use 1 or {batch}."
+        )
 
     def rows(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == 1:
+        if isinstance(value, Tensor) and value.ndim and len(value) == 1:
             return value.expand(batch, *value.shape[1:])
-        return {k: rows(v) for k, v in value.items()} if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            return {k: rows(v) for k, v in value.items()}
+        return type(value)(rows(v) for v in value) if isinstance(value, list | tuple) else value
 
     return replace(cond, **{name: rows(getattr(cond, name)) for name in _NETWORK_SEES})
 
@@ -111,22 +127,32 @@ def expand(cond: Cond, batch: int) -> Cond:
 def stack(conds: Sequence[Cond]) -> Cond | None:
     """Join conditions along the batch, or return None if their shapes or extras differ."""
     try:
-        joined = {name: _join([getattr(c, name) for c in conds]) for name in _NETWORK_SEES}
-    except ValueError:
+        return Cond(**{name: _join([getattr(c, name) for c in conds]) for name in _NETWORK_SEES})
+    except _Different:
         return None
-    return Cond(**joined)
+
+
+class _Different(Exception):
+    """Values that cannot be joined along the batch."""
 
 
 def _join(values: list[Any]) -> Any:
     first = values[0]
+    if any(type(v) is not type(first) for v in values):
+        raise _Different
     if isinstance(first, Tensor):
-        if any(not isinstance(v, Tensor) or v.shape != first.shape or not v.ndim for v in values):
-            raise ValueError
+        if any(v.shape != first.shape for v in values) or not first.ndim:
+            raise _Different
         return torch.cat(values)
     if isinstance(first, dict):
-        if any(not isinstance(v, dict) or v.keys() != first.keys() for v in values):
-            raise ValueError
+        if any(v.keys() != first.keys() for v in values):
+            raise _Different
         return {k: _join([v[k] for v in values]) for k in first}
-    if any(v is not first and v != first for v in values):
-        raise ValueError
+    if isinstance(first, list | tuple):
+        if any(len(v) != len(first) for v in values):
+            raise _Different
+        return type(first)(_join(list(parts)) for parts in zip(*values, strict=True))
+    plain = isinstance(first, str | int | float | None)
+    if any(v is not first and not (plain and v == first) for v in values):
+        raise _Different
     return first

@@ -1,13 +1,14 @@
-"""The noise schedule as an object: every conversion between level, timestep, alpha-bar, sigma, logSNR and percent.
+"""The noise schedule as an object: every conversion between level, timestep, alpha-bar, sigma, logSNR and
+percent.
 
-A level k runs from 0 = clean to N = noisiest. In variance-exploding units x = x0 + sigma * eps, so for each schedule
-alpha_bar = 1 / (1 + sigma^2), logSNR = -2 ln(sigma), and in flow time s = sigma / (1 + sigma).
+A level k runs from 0 = clean to N = noisiest. In variance-exploding units x = x0 + sigma * eps, so for each
+schedule alpha_bar = 1 / (1 + sigma^2), logSNR = -2 ln(sigma), and in flow time s = sigma / (1 + sigma).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,7 +27,8 @@ TERMINAL_ALPHA_BAR = 1e-7  # zero-terminal-SNR tables end in alpha-bar = 0, whic
 class Levels:
     """A noise schedule of N levels. `table`: (N + 1,) float64 sigmas, table[0] = 0, strictly increasing.
 
-    `kind` says what the network is told about a level: `vp` its table index, `flow` 1000 s, `edm` ln(sigma) / 4.
+    `kind` says what the network is told about a level: `vp` its table index, `flow` 1000 s, `edm` ln(sigma) /
+    4.
     """
 
     table: Tensor
@@ -60,6 +62,10 @@ class Levels:
         a, b, w = float(self.table[low]), float(self.table[low + 1]), k - low
         return w * b if low == 0 else a ** (1 - w) * b**w
 
+    def sigmas(self, ks: Iterable[float]) -> Tensor:
+        """Return sigma of each level, float64."""
+        return torch.tensor([self.sigma(k) for k in ks], dtype=torch.float64)
+
     def level(self, sigma: float) -> float:
         """Return the level of sigma, fractional; the inverse of `sigma`, clamped to 0..N."""
         high = int(torch.searchsorted(self.table, torch.tensor(sigma, dtype=torch.float64)))
@@ -73,7 +79,9 @@ class Levels:
         return max(1, round(self.level(sigma)))
 
     def timestep(self, sigma: float, *, interpolate: bool = False) -> float:
-        """Return what the network is told at sigma: level k of a table is timestep k - 1, rounded to the nearest or not."""
+        """Return what the network is told at sigma. Level k of a table is timestep k - 1, by default a whole
+        one.
+        """
         if self.kind == "flow":
             return 1000 * sigma / (1 + sigma)
         if self.kind == "edm":
@@ -94,7 +102,7 @@ class Levels:
         return -2 * math.log(sigma) if sigma else math.inf
 
     def sigma_at(self, percent: float) -> float:
-        """Return sigma after `percent` in 0..1 of sampling (0 = start, noisiest). 0 is infinite, so nothing lies before it."""
+        """Return sigma after `percent` in 0..1 of sampling; infinite at 0, so that nothing lies before it."""
         return math.inf if percent <= 0 else self.sigma((1 - min(percent, 1.0)) * self.count)
 
     def percent(self, sigma: float) -> float:
@@ -104,24 +112,22 @@ class Levels:
     def shifted(self, factor: float) -> Levels:
         """Multiply every sigma: logSNR - 2 ln(factor).
 
-        For flow models this is the resolution shift s -> f s / (1 + (f - 1) s) (Esser et al. 2024, arXiv 2403.03206,
-        eq. 23); for a table factor = image_d / noise_d (Hoogeboom et al. 2023, arXiv 2301.11093, eq. 4).
+        For flow models this is the resolution shift s -> f s / (1 + (f - 1) s) (Esser et al. 2024, arXiv
+        2403.03206, eq. 23); for a table factor = image_d / noise_d (Hoogeboom et al. 2023, arXiv 2301.11093,
+        eq. 4).
         """
         if factor <= 0:
             raise BadInput(f"The schedule shift must be positive, not {factor:g}.")
-        table = self.table * factor
-        if self.kind == "flow":
-            table = table.clamp(max=_flow_sigma(FLOW_MAX)).unique()
-        return replace(self, table=table)
+        if self.kind != "flow":
+            return replace(self, table=self.table * factor)
+        top = self.table[-1:]  # s = 1 is a fixed point of the shift
+        below = self.table[:-1] * factor
+        return replace(self, table=torch.cat([below[below < top], top]))
 
     def until(self, sigma: float) -> Levels:
         """Cut the levels off at sigma, which becomes the noisiest one."""
         below = self.table[self.table < sigma]
         return replace(self, table=torch.cat([below, below.new_tensor([sigma])]))
-
-
-def _flow_sigma(s: float) -> float:
-    return s / (1 - s)
 
 
 def sigma_of_alpha_bar(alpha_bar: Tensor) -> Tensor:
@@ -138,8 +144,8 @@ def from_alpha_bar(alpha_bar: Tensor) -> Levels:
 def from_betas(betas: Tensor, *, zero_terminal: bool = False) -> Levels:
     """Make a table schedule from betas (N,); `zero_terminal` rescales it to end in pure noise.
 
-    The rescaling is Lin et al. 2023, arXiv 2305.08891, algorithm 1: sqrt(alpha_bar) shifted to 0 at the end and
-    stretched back to its first value.
+    The rescaling is Lin et al. 2023, arXiv 2305.08891, algorithm 1: sqrt(alpha_bar) shifted to 0 at the end
+    and stretched back to its first value.
     """
     root = torch.cumprod(1 - betas.double(), 0).sqrt()
     if zero_terminal:
@@ -155,7 +161,9 @@ def scaled_linear(
     return from_betas(betas, zero_terminal=zero_terminal)
 
 
-def linear(count: int = 1000, *, start: float = 1e-4, end: float = 0.02, zero_terminal: bool = False) -> Levels:
+def linear(
+    count: int = 1000, *, start: float = 1e-4, end: float = 0.02, zero_terminal: bool = False
+) -> Levels:
     """DDPM's schedule: beta linear (Ho et al. 2020, arXiv 2006.11239, section 4)."""
     return from_betas(torch.linspace(start, end, count, dtype=torch.float64), zero_terminal=zero_terminal)
 
@@ -168,7 +176,7 @@ def cosine(count: int = 1000, *, offset: float = 0.008, beta_max: float = 0.999)
 
 
 def from_logsnr(logsnr: Callable[[Tensor], Tensor], count: int = 1000, *, kind: Kind = "vp") -> Levels:
-    """Make a schedule from logSNR(t), t in (0, 1] from clean to noisy (Kingma et al. 2021, arXiv 2107.00630)."""
+    """Make a schedule from logSNR(t), t in (0, 1] clean to noisy (Kingma et al. 2021, arXiv 2107.00630)."""
     t = torch.arange(1, count + 1, dtype=torch.float64) / count
     sigmas = torch.exp(-logsnr(t) / 2)
     return Levels(torch.cat([sigmas.new_zeros(1), sigmas]), kind)
@@ -202,12 +210,13 @@ def by_strength(
     mode: Literal["steps", "level", "sigma"] = "steps",
     keep: Literal["total", "tail"] = "total",
 ) -> Tensor:
-    """Return the sigmas of an edit that starts part of the way up: the only place where strength is interpreted.
+    """Return the sigmas of an edit that starts part of the way up: the only place where strength is
+    interpreted.
 
-    `mode` says what strength is: `steps` a fraction of the schedule's steps, `level` a fraction of the noise levels
-    (SDEdit's t0), `sigma` a noise level itself. `keep="total"` runs `steps` steps whatever the strength (a finer
-    schedule); `keep="tail"` runs only those of the full schedule that lie below the start. Strength 0 gives one sigma,
-    0: no step, no noise. Strength 1 gives the whole schedule.
+    `mode` says what strength is: `steps` a fraction of the schedule's steps, `level` a fraction of the noise
+    levels (SDEdit's t0), `sigma` a noise level itself. `keep="total"` runs `steps` steps whatever the
+    strength (a finer schedule); `keep="tail"` runs only those of the full schedule that lie below the start.
+    Strength 0 gives one sigma, 0: no step, no noise. Strength 1 gives the whole schedule.
     """
     if steps < 1 or strength < 0 or (mode != "sigma" and strength > 1):
         raise BadInput(f"Need at least 1 step and a strength in 0..1, not {steps} steps at {strength:g}.")

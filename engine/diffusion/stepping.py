@@ -1,9 +1,10 @@
-"""What every sampler shares: the walk down the noise levels, the step report, the ancestral split, the phi functions.
+"""What every sampler shares: the walk down the noise levels, the step report, the ancestral split, the phi
+functions.
 
-Samplers work in variance-exploding units, x = x0 + sigma * eps, where the probability-flow ODE is
-dx/dsigma = (x - D(x, sigma)) / sigma (Karras et al. 2022, arXiv 2206.00364, eq. 1 and 3). With lambda = -ln(sigma) it
-is dx/dlambda = D - x, whose linear part is solved exactly by the exponential integrators. Coefficients are Python
-floats (double precision); tensors keep their own dtype.
+Samplers work in variance-exploding units, x = x0 + sigma * eps, where the probability-flow ODE is dx/dsigma =
+(x - D(x, sigma)) / sigma (Karras et al. 2022, arXiv 2206.00364, eq. 1 and 3). With lambda = -ln(sigma) it is
+dx/dlambda = D - x, whose linear part is solved exactly by the exponential integrators. Coefficients are
+Python floats (double precision); tensors keep their own dtype.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engine.errors import NotFinite
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What a step reports after it is done: `x` lies at `sigma_next`, `denoised` is D(x, sigma) of its start."""
+    """What a finished step reports: `x` lies at `sigma_next`, `denoised` is D(x, sigma) of its start."""
 
     i: int
     n: int
@@ -35,16 +36,21 @@ Denoise = Callable[[Tensor, float], Tensor]
 """(x, sigma) -> x0, x in variance-exploding units."""
 
 StepNoise = Callable[[float, float], Tensor]
-"""(sigma_from, sigma_to) -> unit Gaussian noise of x's shape, the same whenever the same pair is asked for."""
+"""(sigma_from, sigma_to) -> unit Gaussian noise of x's shape, the same whenever the same pair is asked for.
+"""
 
 OnStep = Callable[[StepInfo], Tensor | None]
 """Called after each step; may return a replacement of `x` (blends) and raises to cancel."""
 
 
 class Sample(Protocol):
-    """A sampler: walks `x` from sigmas[0] down to sigmas[-1]; with one sigma or none it returns `x` untouched."""
+    """A sampler: walks `x` from sigmas[0] down to sigmas[-1]; with one sigma or none it returns `x`
+    untouched.
+    """
 
-    def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
+    def __call__(
+        self, denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep
+    ) -> Tensor:
         """Sample. Further keyword-only options have defaults."""
         ...
 
@@ -70,8 +76,8 @@ class Step(NamedTuple):
         """Report the finished step and return x, or what `on_step` puts in its place."""
         if not torch.isfinite(x).all():
             raise NotFinite(
-                f"Step {self.i + 1} of {self.n} gave values that are not finite. Lower the guidance scale, take more "
-                "steps, or run the model in a wider number format."
+                f"Step {self.i + 1} of {self.n} gave values that are not finite. Lower the guidance scale, take "
+                "more steps, or run the model in a wider number format."
             )
         replaced = on_step(StepInfo(self.i, self.n, x, self.sigma, self.sigma_next, denoised))
         return x if replaced is None else replaced
@@ -88,9 +94,9 @@ def walk(sigmas: Tensor) -> Iterator[Step]:
 def ancestral_split(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
     """Split a step into a deterministic part down to sigma_down and fresh noise sigma_up.
 
-    The posterior q(x_next | x, x0) has variance sigma_next^2 (sigma^2 - sigma_next^2) / sigma^2 (Ho et al. 2020,
-    arXiv 2006.11239, eq. 7, in variance-exploding units); eta scales its root, and
-    sigma_down^2 + sigma_up^2 = sigma_next^2 keeps the marginal.
+    The posterior q(x_next | x, x0) has variance sigma_next^2 (sigma^2 - sigma_next^2) / sigma^2 (Ho et al.
+    2020, arXiv 2006.11239, eq. 7, in variance-exploding units); eta scales its root, and sigma_down^2 +
+    sigma_up^2 = sigma_next^2 keeps the marginal.
     """
     posterior = sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
     sigma_up = min(sigma_next, eta * posterior)
@@ -98,7 +104,7 @@ def ancestral_split(sigma: float, sigma_next: float, eta: float) -> tuple[float,
 
 
 def phi_1(z: float) -> float:
-    """Return (e^z - 1) / z (Hochbruck and Ostermann 2010, "Exponential integrators", eq. 2.10), 1 at z = 0."""
+    """Return (e^z - 1) / z (Hochbruck and Ostermann 2010, Exponential integrators, eq. 2.10), 1 at z = 0."""
     return math.expm1(z) / z if z else 1.0
 
 

@@ -1,0 +1,167 @@
+"""Guiders: how network calls combine into one prediction. A guider is a function (x, sigma) -> x0.
+
+Guiders that are linear with weights summing to 1 give the same picture whether they act on eps, v, x0 or flow
+predictions, so they are written on x0; one that uses norms says in which space it acts. `KINDS` names the
+guiders that workflows can ask for; regions and windows can be any other function of that shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from engine.diffusion.denoiser import Denoiser, from_x0, to_x0
+from engine.diffusion.stepping import Denoise
+from engine.errors import BadInput, NotFound
+from engine.types import Cond, Conditioning
+
+Conds = Mapping[str, Conditioning]
+"""Conditioning by role: `positive`, `negative`, and what a guider adds."""
+
+
+def build(kind: str, denoiser: Denoiser, conds: Conds, **options: float) -> Denoise:
+    """Make the guider called `kind` from conditioning by role and its options."""
+    if kind not in KINDS:
+        raise NotFound(f"There is no guider {kind!r}. Try {', '.join(KINDS)}.")
+    return KINDS[kind](denoiser, conds, **options)
+
+
+def conditional(denoiser: Denoiser, conds: Conds) -> Denoise:
+    """Use the `positive` conditioning alone."""
+    return lambda x, sigma: mix(denoiser, x, sigma, [(1.0, _role(conds, "positive"))])
+
+
+def cfg(
+    denoiser: Denoiser,
+    conds: Conds,
+    *,
+    scale: float = 7.5,
+    rescale: float = 0.0,
+    start: float = 0.0,
+    end: float = 1.0,
+) -> Denoise:
+    """Classifier-free guidance u + scale (c - u) of `positive` c over `negative` u.
+
+    Ho and Salimans 2022, arXiv 2207.12598. It acts in the part start..end of sampling (an interval as in
+    Kynkaanniemi et al. 2024, arXiv 2404.07724); outside, and at scale 1, the network is called for c alone.
+    `rescale` pulls the deviation of the result towards c's.
+    """
+    positive, negative = _role(conds, "positive"), _role(conds, "negative")
+
+    def guide(x: Tensor, sigma: float) -> Tensor:
+        if scale == 1 or not holds(denoiser, sigma, start, end):
+            return mix(denoiser, x, sigma, [(1.0, positive)])
+        c, u = predict(denoiser, x, sigma, [positive, negative])
+        guided = u + scale * (c - u)
+        return rescaled(denoiser, x, sigma, guided, c, rescale) if rescale else guided
+
+    return guide
+
+
+def dual_cfg(denoiser: Denoiser, conds: Conds, *, scale: float = 7.5, middle_scale: float = 1.5) -> Denoise:
+    """Guidance by two conditions, u + middle_scale (m - u) + scale (c - m), of `positive` c, `middle` m,
+    `negative` u.
+
+    Brooks et al. 2023, arXiv 2211.09800, eq. 3: c has text and image, m the image alone, u neither.
+    """
+    positive, middle, negative = (_role(conds, role) for role in ("positive", "middle", "negative"))
+    terms = [(scale, positive), (middle_scale - scale, middle), (1 - middle_scale, negative)]
+    return lambda x, sigma: mix(denoiser, x, sigma, terms)
+
+
+def composed(denoiser: Denoiser, conds: Conds, *, scale: float = 7.5) -> Denoise:
+    """Conjunction of prompts, u + scale sum_j w_j (c_j - u) over the conditions c_j of `positive`, w_j their
+    strengths.
+
+    Liu et al. 2022, arXiv 2206.01714, eq. 11. A strength may be negative: the prompt is pushed away.
+    """
+    negative = _role(conds, "negative")
+
+    def guide(x: Tensor, sigma: float) -> Tensor:
+        parts = [c for c in _role(conds, "positive").conds if holds(denoiser, sigma, c.start, c.end)]
+        terms = [(scale * c.strength, Conditioning((c,))) for c in parts]
+        return mix(denoiser, x, sigma, [*terms, (1 - sum(w for w, _ in terms), negative)])
+
+    return guide
+
+
+KINDS: Mapping[str, Callable[..., Denoise]] = {
+    "conditional": conditional,
+    "cfg": cfg,
+    "dual_cfg": dual_cfg,
+    "composed": composed,
+}
+
+
+def mix(denoiser: Denoiser, x: Tensor, sigma: float, terms: Sequence[tuple[float, Conditioning]]) -> Tensor:
+    """Return sum_j w_j D(x, sigma, c_j); terms of weight 0 cost no network call."""
+    used = [(w, c) for w, c in terms if w]
+    parts = predict(denoiser, x, sigma, [c for _, c in used])
+    return torch.stack([w * part for (w, _), part in zip(used, parts, strict=True)]).sum(0)
+
+
+def predict(denoiser: Denoiser, x: Tensor, sigma: float, groups: Sequence[Conditioning]) -> list[Tensor]:
+    """Return x0 for each group of conditions, with all network calls joined where shapes allow.
+
+    Within a group the predictions are averaged, weighted by strength, mask and area, over the conditions
+    whose window holds at sigma.
+    """
+    active = [[c for c in g.conds if holds(denoiser, sigma, c.start, c.end)] for g in groups]
+    outs = iter(denoiser.each(x, sigma, [c for conds in active for c in conds]))
+    return [_average(x, conds, [next(outs) for _ in conds]) for conds in active]
+
+
+def holds(denoiser: Denoiser, sigma: float, start: float, end: float) -> bool:
+    """Say whether sigma lies in the part start..end of sampling; neighbouring windows share no sigma."""
+    return denoiser.levels.sigma_at(end) < sigma <= denoiser.levels.sigma_at(start)
+
+
+def rescaled(denoiser: Denoiser, x: Tensor, sigma: float, guided: Tensor, c: Tensor, phi: float) -> Tensor:
+    """Pull the standard deviation of the guided prediction towards c's, by phi in 0..1.
+
+    Lin et al. 2023, arXiv 2305.08891, eq. 15-16. Acts per sample on the network's own kind of prediction.
+    """
+    kind, data = denoiser.prediction, denoiser.sigma_data
+    f_guided, f_c = (from_x0(kind, x, x0, sigma, sigma_data=data) for x0 in (guided, c))
+    dims = tuple(range(1, x.ndim))
+    ratio = f_c.std(dims, keepdim=True) / f_guided.std(dims, keepdim=True)
+    return to_x0(kind, x, f_guided * (phi * ratio + 1 - phi), sigma, sigma_data=data)
+
+
+def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor:
+    if len(conds) == 1 and conds[0].mask is None and conds[0].area is None:
+        return outs[0]
+    weights = [c.strength * _where(c, x) for c in conds]
+    total = sum(weights, torch.zeros_like(x[:1, :1]))
+    if not bool((total > 0).all()):
+        raise BadInput(
+            "Part of the picture has no prompt at part of the sampling. Add a prompt without mask, area or time "
+            "range, or widen those there are."
+        )
+    return sum((w / total * out for w, out in zip(weights, outs, strict=True)), torch.zeros_like(x))
+
+
+def _where(cond: Cond, x: Tensor) -> Tensor:
+    """Return the weight of a condition on the latent grid, (1 or B, 1, h, w)."""
+    weight = torch.ones_like(x[:1, :1])
+    if cond.mask is not None:
+        mask = cond.mask[:, None].to(x)  # (1, H, W) -> (1, 1, H, W)
+        weight = weight * interpolate(mask, size=x.shape[-2:], mode="bilinear", antialias=True)
+    if cond.area is not None:
+        left, top, width, height = cond.area
+        h, w = x.shape[-2:]
+        inside = torch.zeros_like(weight)
+        inside[
+            ..., round(top * h) : round((top + height) * h), round(left * w) : round((left + width) * w)
+        ] = 1
+        weight = weight * inside
+    return weight
+
+
+def _role(conds: Conds, role: str) -> Conditioning:
+    if role not in conds or not conds[role].conds:
+        raise BadInput(f"This guider needs {role} conditioning.", field=role)
+    return conds[role]
