@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from engine.events import Event
 
 JsonObject = dict[str, Any]
+DEFAULT_EXECUTOR = "engine.jobs.execute:make"
 Handler = Callable[[JsonObject], JsonObject]
 Action = Callable[[], None]
 
@@ -125,6 +126,16 @@ class Outcome:
     problems: tuple[JsonObject, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running job: who holds it, whether it was asked to stop, and whether its lease has run out."""
+
+    job: str
+    owner: str
+    stopping: bool
+    dead: bool
+
+
 class JobStore(Protocol):
     """The ledger as its clients see it. Every change is durable, with its event, when the call returns.
 
@@ -211,21 +222,21 @@ class LeaseStore(Protocol):
     def release(self, attempt: Attempt, why: str) -> bool:
         """Give the job back through no fault of its own: it waits again."""
 
-    def lost(self, owner: str, evidence: JsonObject) -> str | None:
-        """Take back what a dead worker held and count it against the job. Returns the job's id."""
+    def running(self) -> tuple[Running, ...]:
+        """Return what runs, and under which lease."""
+
+    def lost(self, owner: str, evidence: JsonObject, *, blame: bool = True) -> str | None:
+        """Take back what a dead worker held; `blame` counts it against the job. Returns the job's id."""
 
 
 class Emit(Protocol):
-    """Where an executor reports. Durable events are committed in groups, others are only streamed."""
+    """Where an executor reports, once the results behind a durable event are durable themselves.
+
+    Durable events are committed in groups, others are only streamed.
+    """
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
-
-    def before_commit(self, action: Action) -> None:
-        """Run `action` before each group of events is committed, under one lock but on any thread.
-
-        Here the store and the trace table make results durable, so that no step shows as done before it is.
-        """
 
     def flush(self) -> None:
         """Commit what is pending now."""
@@ -248,7 +259,7 @@ class WorkerOptions:
 
     data_dir: Path
     device: str = "cpu"
-    executor: str = "engine.jobs.execute:make"
+    executor: str = DEFAULT_EXECUTOR
     settings: JsonObject = field(default_factory=dict)
 
 

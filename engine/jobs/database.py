@@ -1,18 +1,14 @@
-"""The ledger's SQLite file: schema, migrations, transactions, and rows as dataclasses."""
+"""The ledger's tables, and their rows as dataclasses."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from threading import RLock
 
-from engine.errors import Conflict, Unavailable
 from engine.jobs.contract import Job, JobEvent, JobState, JobSummary, JsonObject
-
-FILE_NAME = "ledger.sqlite3"
+from engine.sqlite import Sqlite
 
 # Entry n brings a file of version n to version n + 1. Never edit one that was released: append.
 MIGRATIONS = (
@@ -72,61 +68,9 @@ MIGRATIONS = (
 )
 
 
-class Database:
-    """One connection, shared by the threads of a process under a lock; processes meet in SQLite's."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = RLock()
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # NORMAL may drop the last commits when the power fails
-            "fullfsync=1",  # macOS: a plain fsync does not reach the disk
-            "journal_size_limit=67108864",
-        ):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._migrate()
-
-    def _migrate(self) -> None:
-        with self.write() as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(MIGRATIONS):
-                raise Conflict(
-                    "The job ledger was written by a newer Sfumato. Update, or choose another --data-dir."
-                )
-            for script in MIGRATIONS[version:]:
-                for statement in script.split(";"):
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction: all of the block is durable when it ends, or none of it."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise Unavailable(
-                    f"Cannot write the job ledger: {error}. Check the disk, then try again."
-                ) from error
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection for reading."""
-        with self._lock:
-            yield self._db
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
+def open_ledger(data_dir: Path) -> Sqlite:
+    """Open the ledger of a data folder, made or brought up to date if need be."""
+    return Sqlite(data_dir / "ledger.sqlite3", MIGRATIONS)
 
 
 def add_event(

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 
 from engine.events import Event
-from engine.jobs.contract import Attempt, JobState, JsonObject, Outcome
-from engine.jobs.database import Database, add_event, to_job
+from engine.jobs.contract import Attempt, JobState, JsonObject, Outcome, Running
+from engine.jobs.database import add_event, to_job
 from engine.jobs.scheduler import LEASE_S, Waiting, after_failure, after_loss, is_dead, next_job
 from engine.jobs.transitions import close_attempt, park, requeue, settle
+from engine.sqlite import Sqlite
 
 OWNED = "id = ? AND attempt = ? AND owner = ? AND state = 'running'"
 
@@ -21,7 +22,7 @@ class Leases:
 
     def __init__(
         self,
-        database: Database,
+        database: Sqlite,
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -37,8 +38,7 @@ class Leases:
             if db.execute("SELECT paused FROM queue").fetchone()[0]:
                 return None
             rows = db.execute(
-                "SELECT id, paused, not_before FROM jobs WHERE state = 'queued'"
-                " ORDER BY priority DESC, position"
+                "SELECT id, paused, not_before FROM jobs WHERE state = 'queued' ORDER BY priority DESC, position"
             )
             chosen = next_job((Waiting(row[0], bool(row[1]), row[2]) for row in rows), self._clock())
             rows.close()
@@ -52,9 +52,7 @@ class Leases:
             (owner, self._ticks() + LEASE_S, now, job),
         ).fetchone()
         number = row["attempt"]
-        db.execute(
-            "INSERT INTO attempts(job, number, owner, started) VALUES (?, ?, ?, ?)", (job, number, owner, now)
-        )
+        db.execute("INSERT INTO attempts(job, number, owner, started) VALUES (?, ?, ?, ?)", (job, number, owner, now))
         add_event(db, job, "job_started", now, attempt=number)
         return Attempt(to_job(row), number, owner)
 
@@ -67,12 +65,7 @@ class Leases:
         """Extend the lease; False if the attempt no longer owns the job."""
         with self._database.write() as db:
             until = self._ticks() + LEASE_S
-            return (
-                db.execute(
-                    f"UPDATE jobs SET lease_until = ? WHERE {OWNED}", (until, *_fence(attempt))
-                ).rowcount
-                == 1
-            )
+            return db.execute(f"UPDATE jobs SET lease_until = ? WHERE {OWNED}", (until, *_fence(attempt))).rowcount == 1
 
     def asked_to_stop(self, attempt: Attempt) -> bool:
         """Say whether the attempt should end: cancelled, paused, or no longer the owner."""
@@ -113,9 +106,7 @@ class Leases:
                 db.execute("UPDATE jobs SET retries = retries + 1 WHERE id = ?", (job,))
                 requeue(db, job, now, attempt=number, why=outcome.problems[0]["message"], delay=verdict.delay)
                 return
-        settle(
-            db, job, outcome.state, now, attempt=number, outputs=outcome.outputs, problems=outcome.problems
-        )
+        settle(db, job, outcome.state, now, attempt=number, outputs=outcome.outputs, problems=outcome.problems)
 
     def release(self, attempt: Attempt, why: str) -> bool:
         """Give the job back through no fault of its own: it waits again."""
@@ -130,21 +121,24 @@ class Leases:
                 requeue(db, row["id"], self._clock(), attempt=attempt.number, why=why)
             return True
 
-    def owners(self) -> tuple[str, ...]:
-        """Return the workers that hold a job."""
+    def running(self) -> tuple[Running, ...]:
+        """Return what runs, and under which lease."""
         with self._database.read() as db:
-            return tuple(row[0] for row in db.execute("SELECT owner FROM jobs WHERE state = 'running'"))
+            rows = db.execute(
+                "SELECT id, owner, cancel OR paused, lease_until FROM jobs WHERE state = 'running'"
+            ).fetchall()
+        return tuple(Running(row[0], row[1], bool(row[2]), is_dead(row[3], self._ticks())) for row in rows)
 
-    def lost(self, owner: str, evidence: JsonObject) -> str | None:
-        """Take back what a dead worker held and count it against the job. Returns the job's id."""
+    def lost(self, owner: str, evidence: JsonObject, *, blame: bool = True) -> str | None:
+        """Take back what a dead worker held; `blame` counts it against the job. Returns the job's id."""
         with self._database.write() as db:
             row = db.execute("SELECT * FROM jobs WHERE state = 'running' AND owner = ?", (owner,)).fetchone()
             if row is None:
                 return None
-            self._take_back(db, row, evidence)
+            self._take_back(db, row, evidence, blame=blame)
             return str(row["id"])
 
-    def _take_back(self, db: sqlite3.Connection, row: sqlite3.Row, evidence: JsonObject) -> None:
+    def _take_back(self, db: sqlite3.Connection, row: sqlite3.Row, evidence: JsonObject, *, blame: bool = True) -> None:
         job, number, now = row["id"], row["attempt"], self._clock()
         close_attempt(db, job, number, now, "lost", evidence)
         if row["cancel"]:
@@ -155,11 +149,9 @@ class Leases:
             strikes=row["strikes"],
             steps_before=row["steps_at_loss"],
             steps_now=steps,
-            stopping=bool(row["paused"]),
+            blame=blame and not row["paused"],
         )
-        db.execute(
-            "UPDATE jobs SET strikes = ?, steps_at_loss = ? WHERE id = ?", (verdict.strikes, steps, job)
-        )
+        db.execute("UPDATE jobs SET strikes = ?, steps_at_loss = ? WHERE id = ?", (verdict.strikes, steps, job))
         if verdict.state is JobState.PARKED:
             park(db, job, now, attempt=number, evidence=evidence)
         else:

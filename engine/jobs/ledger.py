@@ -21,8 +21,9 @@ from engine.jobs.contract import (
     PastAttempt,
     QueueStatus,
 )  # fmt: skip
-from engine.jobs.database import SUMMARY, Database, add_event, to_events, to_job, to_summary
+from engine.jobs.database import SUMMARY, add_event, to_events, to_job, to_summary
 from engine.jobs.transitions import settle
+from engine.sqlite import Sqlite
 
 # What the queue shows first: running, then in the order of running, then parked.
 RANK = "CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END"
@@ -32,7 +33,7 @@ LAST_PLACE = "(SELECT coalesce(max(position), 0) + 1 FROM jobs)"
 class Ledger:
     """`engine.jobs.contract.JobStore` over SQLite. Safe for threads; calls may wait for the disk."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Sqlite, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
 
@@ -75,13 +76,10 @@ class Ledger:
         with self._database.read() as db:
             _row(db, job)
             rows = db.execute(
-                "SELECT number, owner, started, ended, end, evidence FROM attempts WHERE job = ?"
-                " ORDER BY number",
+                "SELECT number, owner, started, ended, end, evidence FROM attempts WHERE job = ? ORDER BY number",
                 (job,),
             )
-            return tuple(
-                PastAttempt(**{**dict(row), "evidence": json.loads(row["evidence"])}) for row in rows
-            )
+            return tuple(PastAttempt(**{**dict(row), "evidence": json.loads(row["evidence"])}) for row in rows)
 
     def queue(self, *, limit: int = 200, cursor: str | None = None) -> Page:
         """Return what is running, then what waits in the order it will run, then what is parked."""
@@ -110,10 +108,7 @@ class Ledger:
         """Return whether the queue is paused and how many jobs are in each state."""
         with self._database.read() as db:
             paused = bool(db.execute("SELECT paused FROM queue").fetchone()[0])
-            counts = {
-                JobState(row[0]): row[1]
-                for row in db.execute("SELECT state, count(*) FROM jobs GROUP BY state")
-            }
+            counts = {JobState(row[0]): row[1] for row in db.execute("SELECT state, count(*) FROM jobs GROUP BY state")}
         return QueueStatus(paused, {state: counts.get(state, 0) for state in JobState})
 
     def pause(self, job: str | None = None) -> None:
@@ -168,15 +163,12 @@ class Ledger:
             for row in (_row(db, job), anchor := _row(db, other)):
                 _require(row, JobState.QUEUED)
             rows = db.execute(
-                "SELECT id, position FROM jobs WHERE state = 'queued' AND (priority = ? OR id = ?)"
-                " ORDER BY position",
+                "SELECT id, position FROM jobs WHERE state = 'queued' AND (priority = ? OR id = ?) ORDER BY position",
                 (anchor["priority"], job),
             ).fetchall()
             order = [row["id"] for row in rows if row["id"] != job]
             order.insert(order.index(other) + (after is not None), job)
-            places = [
-                (row["position"], moved) for row, moved in zip(rows, order, strict=True) if row["id"] != moved
-            ]
+            places = [(row["position"], moved) for row, moved in zip(rows, order, strict=True) if row["id"] != moved]
             db.executemany("UPDATE jobs SET position = ? WHERE id = ?", places)
             db.execute("UPDATE jobs SET priority = ? WHERE id = ?", (anchor["priority"], job))
             add_event(db, job, "job_moved", self._clock(), data={"before": before, "after": after})
@@ -223,9 +215,7 @@ class Ledger:
         with self._database.read() as db:
             if job is not None:
                 _row(db, job)
-            return to_events(
-                db.execute(f"SELECT * FROM events WHERE seq > ?{only} ORDER BY seq LIMIT ?", values)
-            )
+            return to_events(db.execute(f"SELECT * FROM events WHERE seq > ?{only} ORDER BY seq LIMIT ?", values))
 
     def last_seq(self) -> int:
         """Return the number of the newest event (0 if there was none)."""
@@ -252,9 +242,7 @@ def _require(row: sqlite3.Row, *states: JobState) -> None:
 
 def _numbers(cursor: str, count: int) -> tuple[int, ...]:
     parts = cursor.split("_")
-    if len(parts) != count or not all(
-        part.removeprefix("-").isdecimal() and len(part) < 20 for part in parts
-    ):
+    if len(parts) != count or not all(part.removeprefix("-").isdecimal() and len(part) < 20 for part in parts):
         raise NotFound(f"No such page: {cursor!r}. Pass the cursor of an earlier answer.")
     return tuple(map(int, parts))
 

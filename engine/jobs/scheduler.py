@@ -43,13 +43,13 @@ class Verdict:
     strikes: int = 0
 
 
-def after_loss(*, strikes: int, steps_before: int, steps_now: int, stopping: bool) -> Verdict:
+def after_loss(*, strikes: int, steps_before: int, steps_now: int, blame: bool) -> Verdict:
     """Judge a job whose worker died under it.
 
     A job is poison if it ends its worker twice without finishing a step in between: one that gets further was
-    the victim of something else. A worker that was killed to stop the job is nobody's fault.
+    the victim of something else. `blame` is false if the worker was ended on purpose.
     """
-    if stopping:
+    if not blame:
         return Verdict(JobState.QUEUED, strikes=strikes)
     strikes = 1 if steps_now > steps_before else strikes + 1
     return Verdict(JobState.PARKED if strikes >= MAX_STRIKES else JobState.QUEUED, strikes=strikes)

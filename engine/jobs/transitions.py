@@ -23,20 +23,15 @@ def settle(
     """End a job, with what it made and what went wrong."""
     seq = add_event(db, job, f"job_{state}", at, attempt=attempt, data={"problems": list(problems)})
     db.execute(
-        "UPDATE jobs SET state = ?, ended = ?, settled = ?, outputs = ?, problems = ?, owner = NULL"
-        " WHERE id = ?",
+        "UPDATE jobs SET state = ?, ended = ?, settled = ?, outputs = ?, problems = ?, owner = NULL WHERE id = ?",
         (state, at, seq, json.dumps(outputs or {}), json.dumps(list(problems)), job),
     )
 
 
-def requeue(
-    db: sqlite3.Connection, job: str, at: float, *, attempt: int, why: str, delay: float = 0.0
-) -> None:
+def requeue(db: sqlite3.Connection, job: str, at: float, *, attempt: int, why: str, delay: float = 0.0) -> None:
     """Let a job wait again, at its old place, for at least `delay` seconds."""
     add_event(db, job, "job_requeued", at, attempt=attempt, data={"why": why, "delay": delay})
-    db.execute(
-        "UPDATE jobs SET state = 'queued', not_before = ?, owner = NULL WHERE id = ?", (at + delay, job)
-    )
+    db.execute("UPDATE jobs SET state = 'queued', not_before = ?, owner = NULL WHERE id = ?", (at + delay, job))
 
 
 def park(db: sqlite3.Connection, job: str, at: float, *, attempt: int, evidence: JsonObject) -> None:
