@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image as Pil
 from torch import Tensor
 
+from engine import pictures
+from engine.context import Context
 from engine.errors import BadInput
 from engine.node import Range, Widget
-from engine.pictures import PIXELS_MAX
-from engine.types import Image, Mask
+from engine.pictures import PIXELS_MAX, Format
+from engine.types import FileRef, Image, Mask
 
 SIZE_MAX = 8192
 Size = Annotated[int, Range(1, SIZE_MAX)]
@@ -69,7 +71,9 @@ def match(a: Tensor, b: Tensor, what: str = "The two inputs") -> tuple[Tensor, T
 
 def per_picture(pixels: Tensor, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
     """Apply an OpenCV or Pillow function to each (H, W[, 3]) float32 array of a batch."""
-    return torch.stack([torch.from_numpy(np.ascontiguousarray(change(p.numpy()), np.float32)) for p in pixels])
+    return torch.stack(
+        [torch.from_numpy(np.ascontiguousarray(change(p.contiguous().numpy()), np.float32)) for p in pixels]
+    )
 
 
 def resample(pixels: Tensor, width: int, height: int, filter: Filter = "lanczos") -> Tensor:
@@ -98,6 +102,16 @@ def place(canvas: Tensor, patch: Tensor, x: int, y: int) -> tuple[Tensor, Tensor
     return canvas[:, top:bottom, left:right], patch[:, top - y : bottom - y, left - x : right - x]
 
 
+def border_ramp(height: int, width: int, left: int, top: int, right: int, bottom: int) -> Tensor:
+    """Return (height, width) weights that rise from 0 outside to 1 over so many pixels at each side."""
+
+    def ramp(length: int, first: int, last: int) -> Tensor:
+        steps = torch.arange(1, length + 1)
+        return (steps / (first + 1)).clamp(max=1) * (steps.flip(0) / (last + 1)).clamp(max=1)
+
+    return ramp(height, top, bottom)[:, None] * ramp(width, left, right)[None]
+
+
 def parse_color(text: str) -> tuple[float, float, float]:
     """Read `#rgb` or `#rrggbb` as red, green, blue in 0..1."""
     digits = text.strip().removeprefix("#")
@@ -114,6 +128,32 @@ def filled(batch: int, height: int, width: int, color: str) -> Tensor:
     return torch.tensor(parse_color(color)).expand(batch, height, width, 3).clone()
 
 
+def gray_image(values: Tensor) -> Image:
+    """Return (B, H, W) values as grey pictures (B, H, W, 3)."""
+    return Image(values[..., None].repeat(1, 1, 1, 3))
+
+
 def luma(pixels: Tensor) -> Tensor:
     """Return brightness (B, H, W) of (B, H, W, 3) pixels, with the weights of Rec. 601."""
     return pixels @ torch.tensor([0.299, 0.587, 0.114])
+
+
+def write_pictures(
+    ctx: Context,
+    pixels: Iterable[Tensor],
+    prefix: str,
+    form: Format = "png",
+    *,
+    quality: int = 92,
+    temporary: bool = False,
+) -> tuple[FileRef, ...]:
+    """Encode (H, W, 3) pictures and hand them to `ctx.files`; kept ones carry the workflow."""
+    workflow = None if temporary else ctx.workflow
+    suffix = "jpg" if form == "jpeg" else form
+    files = []
+    for picture in pixels:
+        ctx.check()
+        data = pictures.encode(picture.numpy(), form, quality=quality, workflow=workflow, fast=temporary)
+        media = pictures.MEDIA[form]
+        files.append(ctx.files.save(data, prefix=prefix, suffix=suffix, media=media, temporary=temporary))
+    return tuple(files)

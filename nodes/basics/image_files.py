@@ -12,7 +12,7 @@ from engine.context import Context
 from engine.node import File, Range, Text, node
 from engine.pictures import Format, Picture
 from engine.types import Image, Mask, Saved
-from nodes.basics._pixels import ImageAndMask, luma
+from nodes.basics._pixels import ImageAndMask, luma, write_pictures
 
 
 @node(category="image/files")
@@ -68,7 +68,7 @@ def save_image(
         format: PNG keeps every bit; WebP and JPEG are smaller.
         quality: Of WebP and JPEG; 100 makes WebP lossless.
     """
-    return _write(ctx, image, prefix, format, quality)
+    return Saved("images", write_pictures(ctx, image.pixels, prefix, format, quality=quality))
 
 
 @node(category="image/files", effect=True)
@@ -78,21 +78,7 @@ def preview_image(ctx: Context, image: Image) -> Saved:
     Args:
         image: The pictures to look at.
     """
-    return _write(ctx, image, "preview", temporary=True)
-
-
-def _write(
-    ctx: Context, image: Image, prefix: str, form: Format = "png", quality: int = 92, *, temporary: bool = False
-) -> Saved:
-    files = []
-    for done, pixels in enumerate(image.pixels):
-        ctx.progress(done, len(image.pixels))
-        workflow = None if temporary else ctx.workflow
-        data = pictures.encode(pixels.numpy(), form, quality=quality, workflow=workflow, fast=temporary)
-        media = pictures.MEDIA[form]
-        suffix = "jpg" if form == "jpeg" else form
-        files.append(ctx.files.save(data, prefix=prefix, suffix=suffix, media=media, temporary=temporary))
-    return Saved("images", tuple(files))
+    return Saved("images", write_pictures(ctx, image.pixels, "preview", temporary=True))
 
 
 def _read(ctx: Context, file: str) -> Picture:
