@@ -1,4 +1,4 @@
-"""From the command line to a command: parse, prepare the environment, run, turn errors into sentences and exit codes."""
+"""From the command line to a command: parse, prepare the environment, run; errors become sentences and exit codes."""
 
 from __future__ import annotations
 

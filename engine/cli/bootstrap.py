@@ -177,7 +177,7 @@ def make_environment(screen: Screen) -> None:
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(HOME)
     except subprocess.CalledProcessError as problem:
         raise InstallFailed(
-            "Python's venv module could not install pip. On Debian and Ubuntu: apt install python3-venv, then try again."
+            "Python's venv module could not install pip. On Debian and Ubuntu: apt install python3-venv; then again."
         ) from problem
 
 

@@ -106,7 +106,8 @@ def _queue(command: argparse.ArgumentParser) -> None:
     which.add_argument("id", nargs="?", metavar="ID", help="the job")
     which.add_argument("--all", action="store_true", help="every job that has not ended")
     for name, help in (("pause", "hold the queue, or one job"), ("resume", "let it go on")):
-        actions.add_parser(name, help=help).add_argument("id", nargs="?", metavar="ID", help="the job; the queue if left out")
+        action = actions.add_parser(name, help=help)
+        action.add_argument("id", nargs="?", metavar="ID", help="the job; the queue if left out")
     move = actions.add_parser("move", help="put a waiting job before or after another")
     move.add_argument("id", metavar="ID", help="the job to move")
     where = move.add_mutually_exclusive_group(required=True)

@@ -1,0 +1,104 @@
+"""What ruff cannot say: where broad excepts may stand, what may be imported where, which words may not appear."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.cli.bootstrap import REQUIREMENTS, pins
+from tests.house.source import GENERATED, PRODUCT, ROOT, Source, sources
+
+# The three boundaries behind which anything may go wrong: a web request, a worker's step, the import of a plugin.
+BROAD_EXCEPTS = {
+    "web/errors.py": "a web request", "engine/jobs/worker.py": "a worker step", "engine/registry.py": "a plugin import",
+}  # fmt: skip
+LIBRARY = "engine/diffusion/"
+DIFFUSERS_HOMES = (LIBRARY + "families/", LIBRARY + "device.py", LIBRARY + "training/", "models/bozzetto/")
+PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}  # import name: package name
+FORBIDDEN = re.compile(r"/work/|/tmp/|/root/|/home/|pypi\.org|registry\.npmjs|pythonhosted|\bTODO\b|\bFIXME\b|\bXXX\b")
+
+
+def test_every_function_is_annotated() -> None:
+    assert [s.at(f) for s in sources() for f in s.functions() if not annotated(f)] == []
+
+
+def test_there_is_no_global() -> None:
+    assert [s.at(n) for s in sources() for n in ast.walk(s.tree) if isinstance(n, ast.Global)] == []
+
+
+def test_broad_excepts_stand_at_the_three_boundaries_only() -> None:
+    broad = [(s, n) for s in sources() for n in ast.walk(s.tree) if isinstance(n, ast.ExceptHandler) and is_broad(n)]
+    assert [s.at(n) for s, n in broad if s.path not in BROAD_EXCEPTS] == []
+    assert len(broad) <= len(BROAD_EXCEPTS)
+
+
+def test_diffusers_and_transformers_stay_behind_their_seam() -> None:
+    outside = [s for s in sources() if not s.path.startswith(DIFFUSERS_HOMES)]
+    assert [s.path for s in outside if {"diffusers", "transformers"} & set(imported(s))] == []
+
+
+def test_every_package_that_is_imported_is_pinned() -> None:
+    ours = {*PRODUCT, "tests", "main", "__future__"}
+    assert missing(sources("engine", "nodes", "web", "custom_nodes", "main.py"), ours, set(pins("run"))) == {}
+    assert missing(sources("models", "tests"), ours, set(pins("test"))) == {}
+
+
+def test_every_pin_is_exact() -> None:
+    for name in REQUIREMENTS.values():
+        for line in (ROOT / name).read_text("utf-8").splitlines():
+            assert re.fullmatch(r"#.*|-r [\w.-]+|[a-z0-9-]+==[\w.]+( ;.*)?", line), line
+
+
+def test_no_machine_path_registry_host_or_leftover_is_written_down() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{number} {match[0]}"
+        for path in texts() for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (match := FORBIDDEN.search(line))
+    }  # fmt: skip
+    assert found == set()
+
+
+def texts() -> Iterator[Path]:
+    """Yield every text file that git keeps, generated ones and this one apart."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    kinds = {".py", ".md", ".toml", ".txt", ".json", ".ts", ".tsx", ".css", ".html", ""}
+    for name in listed.splitlines():
+        path = ROOT / name
+        if path.suffix in kinds and not name.startswith(GENERATED[:1]) and path != Path(__file__) and path.exists():
+            yield path
+
+
+def annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    spec = function.args
+    every = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *filter(None, (spec.vararg, spec.kwarg))]
+    own = [a for a in every if a.arg not in ("self", "cls")]
+    return function.returns is not None and all(a.annotation for a in own)
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(c is None or (isinstance(c, ast.Name) and c.id in {"Exception", "BaseException"}) for c in caught)
+
+
+def imported(source: Source) -> Iterator[str]:
+    """Yield the top-level packages that a file imports, also inside functions."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from (a.name.partition(".")[0] for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
+
+
+def missing(files: tuple[Source, ...], ours: set[str], pinned: set[str]) -> dict[str, set[str]]:
+    """Return file -> packages that it imports and that no requirement names."""
+    known = ours | set(sys.stdlib_module_names)
+    known |= {name for name in _all(files) if PACKAGES.get(name, name.replace("_", "-").lower()) in pinned}
+    return {s.path: names for s in files if (names := set(imported(s)) - known)}
+
+
+def _all(files: tuple[Source, ...]) -> set[str]:
+    return {name for s in files for name in imported(s)}
