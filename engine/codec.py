@@ -70,14 +70,22 @@ def tensors_of(value: Any) -> Iterator[Any]:
     if _is_tensor(value) or isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, dict):
-        for member in value.values():
-            yield from tensors_of(member)
+        for key in sorted(value):
+            yield from tensors_of(value[key])
     elif isinstance(value, (list, tuple)):
         for member in value:
             yield from tensors_of(member)
     elif is_dataclass(value):
         for f in fields(value):
             yield from tensors_of(getattr(value, f.name))
+
+
+def settled(value: Any, encoded: Encoded) -> Any:
+    """Return `value` with tensors that are plain CPU data: no autograd graph, no inference mode, no other device."""
+    tensors = list(tensors_of(value))
+    if not any(_is_tensor(t) and (t.requires_grad or t.is_inference() or t.device.type != "cpu") for t in tensors):
+        return value
+    return decode(encoded.skeleton, [t.detach().cpu().clone() if _is_tensor(t) else t for t in tensors])
 
 
 def write_file(path: Path, encoded: Encoded) -> None:

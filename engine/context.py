@@ -60,8 +60,21 @@ class Files(Protocol):
 class Nothing:
     """Stands where no models or files were given: every use says so."""
 
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    @classmethod
+    def models(cls) -> Any:
+        """Return a stand-in for models."""
+        return cls("models")
+
+    @classmethod
+    def files(cls) -> Any:
+        """Return a stand-in for files."""
+        return cls("files")
+
     def __getattr__(self, name: str) -> Any:
-        raise Unavailable(f"This context has no {name}: give it models or files, or run the node in the engine.")
+        raise Unavailable(f"This context has no {self._what}: give it some, or run the node in the engine.")
 
 
 @dataclass
@@ -71,8 +84,8 @@ class Context:
     node: str = ""
     job: str = ""
     workflow: dict[str, Any] | None = None
-    models: Models = field(default_factory=lambda: _nothing())
-    files: Files = field(default_factory=lambda: _nothing())
+    models: Models = field(default_factory=Nothing.models)
+    files: Files = field(default_factory=Nothing.files)
     emit: Callable[[Event], None] = lambda event: None
     cancelled: Callable[[], bool] = lambda: False
     _started: float = field(default_factory=time.monotonic)
@@ -112,6 +125,3 @@ class Context:
         Pil.fromarray(rgb).save(buffer, "JPEG", quality=80)
         self.emit(StepPreview(self.node, "image/jpeg", buffer.getvalue()))
 
-
-def _nothing() -> Any:
-    return Nothing()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import BadInput, Problem, WorkflowInvalid
-from engine.node import InputSpec, NodeSpec
-from engine.workflow import OWN_INPUT, SUBGRAPH, Link, Workflow, WorkflowNode, nearest
+from engine.node import Expansion, InputSpec, NodeSpec
+from engine.workflow import OWN_INPUT, SUBGRAPH, Link, Workflow, WorkflowNode, nearest, parse
 
 CONVERSIONS = {("INT", "FLOAT"), ("BOOLEAN", "STRING"), ("INT", "STRING"), ("FLOAT", "STRING")}
 # What to put between two sockets that do not fit, for the sentence of a refusal
@@ -20,6 +20,14 @@ CONVERTERS = {
     ("STRING", "CONDITIONING"): "encode_text",
     ("FLOAT", "INT"): "math",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A result that is known already, handed to a node by digest: one value's, or those of a list. `source` made it."""
+
+    result: str | tuple[str, ...]
+    source: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +253,8 @@ def _check_input(state: _Build, name: str, spec: NodeSpec, wanted: InputSpec) ->
             message = f"{spec.title} needs {wanted.name} ({wanted.type}): connect it or give a value."
             state.problem("missing_input", message, name, wanted.name)
         return wanted.default
+    if isinstance(value, Given):
+        return value
     if isinstance(value, Link):
         _check_link(state, name, wanted, value)
         return value
@@ -315,3 +325,31 @@ def _check_cycles(state: _Build, nodes: Mapping[str, GraphNode]) -> None:
             path.append(next(link.node for _, link in nodes[path[-1]].links() if link.node in waiting))
         loop = path[path.index(path[-1]) :]
         state.problem("cycle", f"These nodes wait for each other: {' <- '.join(loop)}. Remove one of the links.", loop[0])
+
+
+# Expansion at run time -----------------------------------------------------------------------------------------------
+
+
+def expand(
+    expansion: Expansion, prefix: str, own: Mapping[str, Any], specs: Mapping[str, NodeSpec]
+) -> tuple[dict[str, GraphNode], dict[str, Link]]:
+    """Turn what a node expanded into (see Expansion) into nodes under `prefix`, and its outputs into links.
+
+    `own` holds the expanding node's inputs for links `["@", name]`: values, or Given results. WorkflowInvalid on problems.
+    """
+    workflow = parse({"nodes": expansion.nodes})
+    state = _Build(specs)
+    _flatten(state, workflow.nodes, workflow, prefix, ())
+    for name, value in own.items():
+        state.aliases[Link(prefix + OWN_INPUT, name)] = value
+    _resolve_modes(state)
+    nodes = {name: checked for name in state.raw if (checked := _check(state, name))}
+    if not state.problems:
+        _check_cycles(state, nodes)
+    outputs = {name: _rescope(Link(*link), prefix) for name, link in expansion.outputs.items()}
+    for link in outputs.values():
+        if link.node not in nodes or nodes[link.node].spec.output_named(link.output) is None:
+            state.problem("bad_expansion", f"The expansion gives {link.node}.{link.output}, which it does not have.", link.node)
+    if state.problems:
+        raise WorkflowInvalid(state.problems)
+    return nodes, outputs

@@ -6,28 +6,44 @@ Keys use the digests of input *values*: a node that ran again and gave the same 
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.codec import digest_of
 from engine.node import NodeSpec
 
 TAG = b"sfumato-step/1"
+PLAIN_TEXT = 64  # texts shorter than this are their own digest
+READERS: dict[str, Callable[[str], Any]] = {
+    "s:": str,
+    "i:": int,
+    "f:": float.fromhex,
+    "c:": {"True": True, "False": False, "None": None}.__getitem__,
+}
 
 
-def value_digest(value: Any) -> str:
-    """Return a value's digest for keys: short tagged bytes for plain numbers and texts, SHA-256 for the rest."""
+def plain_digest(value: Any) -> str | None:
+    """Return the digest of a plain number or short text, which spells the value out, or None for other values."""
     kind = type(value)
-    if kind is str and len(value) < 64:
-        return "s:" + value
+    if kind is str and len(value) < PLAIN_TEXT:
+        return f"s:{value}"
     if kind is int:
         return f"i:{value}"
     if kind is float:
-        return "f:" + struct.pack(">d", value).hex()
+        return f"f:{float.hex(value)}"
     if kind is bool or value is None:
         return f"c:{value}"
-    return digest_of(value)
+    return None
+
+
+def value_digest(value: Any) -> str:
+    """Return the digest of any value."""
+    return plain_digest(value) or digest_of(value)
+
+
+def plain_value(digest: str) -> Any:
+    """Return the value that a plain digest spells out; KeyError if it is the digest of something stored."""
+    return READERS[digest[:2]](digest[2:])
 
 
 def step_key(spec: NodeSpec, numeric: str, inputs: Iterable[tuple[str, str]], *, scope: str = "") -> str:
@@ -45,8 +61,6 @@ def step_key(spec: NodeSpec, numeric: str, inputs: Iterable[tuple[str, str]], *,
     return hashed.hexdigest()
 
 
-def demand_key(key: str, inputs: Iterable[tuple[str, str]]) -> str:
-    """Return the key after a node asked for more inputs: the earlier key and the digests of what it got."""
-    hashed = hashlib.sha256(b"sfumato-demand/1\0" + key.encode())
-    hashed.update("".join(f"\0{len(n)}:{n}{len(d)}:{d}" for n, d in inputs).encode())
-    return hashed.hexdigest()
+def demand_key(key: str, name: str, digest: str) -> str:
+    """Return the key after a node asked for lazy input `name` and got the value of `digest`."""
+    return hashlib.sha256(f"sfumato-demand/1\0{key}\0{name}\0{digest}".encode()).hexdigest()

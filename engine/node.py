@@ -275,17 +275,16 @@ def split_doc(doc: str) -> tuple[str, dict[str, str]]:
 
 
 def _input(parameter: inspect.Parameter, hint: Any, help: str) -> InputSpec:
-    hint, extras = _unwrap(hint)
     has_default = parameter.default is not inspect.Parameter.empty
-    hint, optional = _strip_none(hint)
-    hint, inner_extras = _unwrap(hint)
+    hint, optional, extras = _peel(hint)
     lazy = get_origin(hint) is Lazy
     if lazy:
-        hint, optional_inside = _strip_none(get_args(hint)[0])
-        optional = optional or optional_inside
+        hint, optional_inside, inner = _peel(get_args(hint)[0])
+        optional, extras = optional or optional_inside, (*extras, *inner)
     is_list = get_origin(hint) is list
     if is_list:
-        hint = get_args(hint)[0]
+        hint, _, inner = _peel(get_args(hint)[0])
+        extras = (*extras, *inner)
     spec = InputSpec(
         name=parameter.name,
         type=_socket(hint),
@@ -296,7 +295,7 @@ def _input(parameter: inspect.Parameter, hint: Any, help: str) -> InputSpec:
         list=is_list,
         help=help,
     )
-    for extra in (*extras, *inner_extras):
+    for extra in extras:
         spec = _refine(spec, extra)
     if spec.types & {"INT", "FLOAT"} and spec.low is None and spec.types <= {"INT", "FLOAT"}:
         raise TypeError(f"input {spec.name}: numbers need bounds, e.g. Annotated[int, Range(0, 100)]")
@@ -356,6 +355,14 @@ def _socket_of(hint: Any) -> str:
 
 def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _peel(hint: Any) -> tuple[Any, bool, tuple[Any, ...]]:
+    """Return a hint without `Annotated` and `| None`, whether it had None, and what Annotated said."""
+    hint, outer = _unwrap(hint)
+    hint, optional = _strip_none(hint)
+    hint, inner = _unwrap(hint)
+    return hint, optional, (*outer, *inner)
 
 
 def _strip_none(hint: Any) -> tuple[Any, bool]:

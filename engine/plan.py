@@ -10,23 +10,24 @@ import heapq
 from collections.abc import Iterable, Mapping
 
 from engine.graph import Graph, GraphNode
-from engine.workflow import Link
 
 
 class Plan:
     """The nodes still to run for the wanted outputs, in an order that depends on the file alone.
 
     Each node is at any time unwanted, waiting, ready, done, failed or skipped. `next()` gives a ready one; tell the plan
-    what became of it with `finish`, `fail`, `demand`, `expand` or `redo`.
+    what became of it with `finish`, `fail`, `demand`, `add` or `redo`.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.nodes: dict[str, GraphNode] = dict(graph.nodes)
         self.done: set[str] = set()
         self.failed: set[str] = set()
-        self._order = {name: (i,) for i, name in enumerate(self.nodes)}
+        self._order: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(self.nodes)}
         self._missing: dict[str, set[str]] = {}  # wanted node -> nodes it waits for
-        self._users: dict[str, set[str]] = {}  # node -> wanted nodes that wait for or use it
+        self._sources: dict[str, set[str]] = {}  # wanted node -> nodes it uses
+        self._users: dict[str, list[str]] = {}  # node -> wanted nodes that use it
+        self._open: dict[str, int] = {}  # node -> how many of its users are not done
         self._ready: list[tuple[tuple[int, ...], str]] = []
         for name in graph.wanted:
             self.want(name)
@@ -53,17 +54,19 @@ class Plan:
                 continue
             sources = [link.node for _, link in self.nodes[current].links(lazy=False)]
             self._missing[current] = set()
+            self._sources[current] = set()
             todo.extend(reversed(sources))
             self._wait(current, sources)
 
-    def finish(self, name: str) -> None:
-        """Mark a node done and wake those that waited for it."""
+    def finish(self, name: str) -> list[str]:
+        """Mark a node done and wake those that waited for it; return the nodes that nothing open uses any more."""
         self.done.add(name)
         for user in self._users.get(name, ()):
             missing = self._missing[user]
             if name in missing:
                 missing.discard(name)
                 self._push(user)
+        return self._close(name)
 
     def fail(self, name: str) -> list[str]:
         """Mark a node failed; return the nodes that can never run now, in the order found."""
@@ -79,7 +82,7 @@ class Plan:
         return lost
 
     def demand(self, name: str, sources: Iterable[str]) -> list[str]:
-        """Let a node wait for more inputs (lazy ones). Return the nodes lost if one of them has failed already."""
+        """Let a node wait for more nodes. Return the nodes lost, itself first, if one of those has failed already."""
         names = list(sources)
         if any(source in self.failed for source in names):
             return [name, *self.fail(name)]
@@ -88,27 +91,32 @@ class Plan:
         self._wait(name, names)
         return []
 
-    def redo(self, name: str, user: str) -> None:
-        """Run a finished node again because its result is gone, before `user` goes on."""
+    def redo(self, name: str) -> None:
+        """Run a finished node again, because its result is gone."""
         self.done.discard(name)
-        self._missing[user].add(name)
-        self._missing[name] = {link.node for _, link in self.nodes[name].links(lazy=False)} - self.done
+        self._missing[name] = self._sources[name] - self.done
         self._push(name)
 
-    def expand(self, name: str, nodes: Mapping[str, GraphNode], needed: Iterable[str]) -> list[str]:
-        """Add the nodes a node expanded into and let it wait for the `needed` ones."""
-        for i, (inner, node) in enumerate(nodes.items()):
-            self.nodes.setdefault(inner, node)
-            self._order.setdefault(inner, (*self._order[name], i))
-        return self.demand(name, needed)
+    def add(self, parent: str, nodes: Mapping[str, GraphNode]) -> None:
+        """Add the nodes that `parent` expanded into; they come in order right after it."""
+        for i, (name, node) in enumerate(nodes.items()):
+            self.nodes.setdefault(name, node)
+            self._order.setdefault(name, (*self._order[parent], i))
 
-    def users(self, name: str) -> set[str]:
-        """Return the wanted nodes that use a node's result."""
-        return self._users.get(name, set())
+    def _close(self, name: str) -> list[str]:
+        idle = []
+        for source in self._sources[name]:
+            self._open[source] -= 1
+            if not self._open[source]:
+                idle.append(source)
+        return idle
 
     def _wait(self, name: str, sources: Iterable[str]) -> None:
         for source in sources:
-            self._users.setdefault(source, set()).add(name)
+            if source not in self._sources[name]:
+                self._sources[name].add(source)
+                self._users.setdefault(source, []).append(name)
+                self._open[source] = self._open.get(source, 0) + 1
             if source not in self.done:
                 self._missing[name].add(source)
         self._push(name)
@@ -116,8 +124,3 @@ class Plan:
     def _push(self, name: str) -> None:
         if not self._missing[name]:
             heapq.heappush(self._ready, (self._order[name], name))
-
-
-def links_to(nodes: Iterable[Link]) -> list[str]:
-    """Return the node ids of links, each once, in order."""
-    return list(dict.fromkeys(link.node for link in nodes))

@@ -54,6 +54,19 @@ class Settings:
                 values[setting.name] = _parse(setting.name, text)
         return cls(**values)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON, for the worker's command line; the token is not its business."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"token", "no_token"}}
+        return {k: [str(p) for p in v] if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Settings:
+        """Read what `to_json` wrote."""
+        values = {k: Path(v) if k.endswith("_dir") else v for k, v in plain.items()}
+        if "custom_nodes" in values:
+            values["custom_nodes"] = tuple(Path(p) for p in values["custom_nodes"])
+        return cls(**values)
+
 
 def _parse(name: str, text: str) -> Any:
     if name.endswith("_dir"):

@@ -59,9 +59,9 @@ class Header(Mapping[str, Tensor]):
         return len(self.tensors)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(t.nbytes for t in self.tensors.values())
+    def size(self) -> int:
+        """Number of elements of all tensors."""
+        return sum(t.size for t in self.tensors.values())
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of tensor `name`, or () if there is none."""

@@ -138,8 +138,8 @@ def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor
     total = sum(weights, torch.zeros_like(x[:1, :1]))
     if not bool((total > 0).all()):
         raise BadInput(
-            "Part of the picture has no prompt at part of the sampling. Add a prompt without mask, area or time "
-            "range, or widen those there are."
+            "Part of the picture has no prompt at part of the sampling. Add a prompt without mask, area or "
+            "time range, or widen those there are."
         )
     return sum((w / total * out for w, out in zip(weights, outs, strict=True)), torch.zeros_like(x))
 

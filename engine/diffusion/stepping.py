@@ -76,8 +76,8 @@ class Step(NamedTuple):
         """Report the finished step and return x, or what `on_step` puts in its place."""
         if not torch.isfinite(x).all():
             raise NotFinite(
-                f"Step {self.i + 1} of {self.n} gave values that are not finite. Lower the guidance scale, take "
-                "more steps, or run the model in a wider number format."
+                f"Step {self.i + 1} of {self.n} gave values that are not finite. Lower the guidance scale, "
+                "take more steps, or run the model in a wider number format."
             )
         replaced = on_step(StepInfo(self.i, self.n, x, self.sigma, self.sigma_next, denoised))
         return x if replaced is None else replaced
@@ -103,16 +103,11 @@ def ancestral_split(sigma: float, sigma_next: float, eta: float) -> tuple[float,
     return math.sqrt(sigma_next**2 - sigma_up**2), sigma_up
 
 
-def phi_1(z: float) -> float:
-    """Return (e^z - 1) / z (Hochbruck and Ostermann 2010, Exponential integrators, eq. 2.10), 1 at z = 0."""
-    return math.expm1(z) / z if z else 1.0
+def phi(k: int, z: float) -> float:
+    """Return phi_k(z), phi_0 = e^z, phi_k = (phi_{k-1} - 1 / (k-1)!) / z; by its series where that cancels.
 
-
-def phi_2(z: float) -> float:
-    """Return (phi_1(z) - 1) / z; by its series near 0, where the difference cancels."""
-    return (phi_1(z) - 1) / z if abs(z) > 1e-3 else 1 / 2 + z / 6 + z * z / 24
-
-
-def phi_3(z: float) -> float:
-    """Return (phi_2(z) - 1/2) / z; by its series near 0, where the difference cancels."""
-    return (phi_2(z) - 0.5) / z if abs(z) > 1e-2 else 1 / 6 + z / 24 + z * z / 120 + z**3 / 720
+    Hochbruck and Ostermann 2010, Exponential integrators, eq. 2.10-2.11.
+    """
+    if abs(z) < 1:
+        return sum(z**j / math.factorial(j + k) for j in range(18))
+    return math.exp(z) if k == 0 else (phi(k - 1, z) - 1 / math.factorial(k - 1)) / z

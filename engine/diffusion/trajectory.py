@@ -56,7 +56,7 @@ def at_sigma(trajectory: Trajectory, sigma: float) -> Tensor:
     found = (trajectory.sigmas == sigma).nonzero()
     if not len(found):
         raise BadInput(
-            f"The trajectory keeps no latent at noise level {sigma:.4g}: sample with the sigmas it was made on."
+            f"The trajectory keeps no latent at sigma {sigma:.4g}: sample with the sigmas it was made on."
         )
     return trajectory.latents[int(found[0])]
 

@@ -1,0 +1,175 @@
+"""Loaded networks inside a memory budget: the executor of `engine.memory`'s plans, and the `Models` of a context."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.diffusion import families, patches
+from engine.diffusion.families.base import SUFFIX, WHOLE, Source, open_source
+from engine.diffusion.library import Library
+from engine.errors import BadFile
+from engine.memory import Evict, Resident, Wanted, plan
+from engine.types import Clip, Model, Patch, Vae, Weights
+
+PARTS: dict[str, type[Model] | type[Clip] | type[Vae]] = {"model": Model, "clip": Clip, "vae": Vae}
+SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "bozzetto"
+
+
+@dataclass
+class _Loaded:
+    network: Any
+    nbytes: int
+    used: int
+    pins: int = 0
+
+
+class ModelManager:
+    """Finds weights, says what they are, and keeps the networks in use resident within `budget` bytes."""
+
+    def __init__(
+        self,
+        models_dir: Path,
+        data_dir: Path,
+        *,
+        budget: int | None = None,
+        device: str = "cpu",
+        embedded: Path = EMBEDDED,
+    ) -> None:
+        self.library = Library(models_dir, data_dir, embedded=embedded)
+        self.budget = budget or half_of_memory()
+        self.device = torch.device(device)
+        self._loaded: dict[Hashable, _Loaded] = {}
+        self._sources: dict[tuple[Path, str], Source] = {}
+        self._clock = itertools.count()
+
+    def names(self, kind: str) -> Sequence[str]:
+        """Return the names of the weights of a kind."""
+        return list(self.library.paths(kind))
+
+    def find(self, kind: str, name: str) -> Weights:
+        """Return the weights called `name`; NotFound names the nearest ones."""
+        return self.library.find(kind, name)
+
+    def load(self, weights: Weights) -> dict[str, Any]:
+        """Return the descriptions of the networks that `weights` hold, by part; BadFile says why there are none."""
+        source = self._source(weights)
+        family, _ = families.recognise(source)
+        parts = family.parts(source)
+        return {name: PARTS[name](family.name, weights, options=part.options) for name, part in parts.items()}
+
+    def card(self, weights: Weights) -> dict[str, Any]:
+        """Return what the weights were recognised as: `{"family": ..., "entries": [{"entry", "value", "why"}]}`."""
+        source = self._source(weights)
+        family, _ = families.recognise(source)
+        reasons = family.card(source)
+        entries = [{"entry": r.entry, "value": r.value, "why": r.why} for r in reasons]
+        return {"family": family.name, "title": family.title, "entries": entries}
+
+    @contextlib.contextmanager
+    def use(self, described: Any, *, working_bytes: int = 0) -> Iterator[Any]:
+        """Give the network that a Model, Clip or Vae describes, with its patches, resident until the block ends."""
+        part = next(name for name, kind in PARTS.items() if isinstance(described, kind))
+        loaded = self._resident(described, part, working_bytes)
+        loaded.pins += 1
+        try:
+            yield self._patched(described, loaded)
+        finally:
+            loaded.pins -= 1
+
+    def _resident(self, described: Any, part: str, working: int) -> _Loaded:
+        source = self._source(described.weights)
+        family = families.get(described.family)
+        wanted = family.parts(source).get(part)
+        if wanted is None:
+            raise BadFile(f"{described.weights.name} holds no {part}.")
+        dtype = DTYPES.get(described.options.get("dtype", ""), choose_dtype(part, wanted.parameters, self.device))
+        key = (described.weights.digest, part, str(dtype))
+        residents = [Resident(k, v.nbytes, v.used, v.pins > 0) for k, v in self._loaded.items()]
+        for action in plan(residents, Wanted(key, wanted.parameters * dtype.itemsize, working), self.budget):
+            if isinstance(action, Evict):
+                del self._loaded[action.key]
+        if key not in self._loaded:
+            network = family.build(source, part, dtype, self.device)
+            self._loaded[key] = _Loaded(network, nbytes_of(network.module), 0)
+        self._loaded[key].used = next(self._clock)
+        return self._loaded[key]
+
+    def _patched(self, described: Any, loaded: _Loaded) -> Any:
+        """Return the network as described: a view that swaps patched parameters in while it is called."""
+        network = loaded.network
+        if isinstance(described, Clip):
+            network = replace(network, vectors=partial(self._vectors, described))
+        laid = [p for p in described.patches if p.kind in patches.KINDS]
+        if not laid:
+            return network
+        baked = patches.bake(network.module, [(p.strength, self._changes(p, network.module)) for p in laid])
+        return replace(network, patched=partial(patches.swapped, network.module, baked))
+
+    def _changes(self, patch: Patch, module: nn.Module) -> patches.Changes:
+        tensors = self._tensors(patch.weights) if patch.weights else patch.tensors
+        return patches.KINDS[patch.kind](tensors, module, patch.component)
+
+    def _vectors(self, described: Clip, name: str) -> torch.Tensor:
+        """Return the vectors of a learnt embedding: one laid on `described`, else one in the embeddings folder."""
+        laid = [p for p in described.patches if p.kind == "embedding" and p.options.get("name") == name]
+        if laid and laid[-1].weights is None:
+            return laid[-1].tensors["vectors"]
+        weights = laid[-1].weights if laid else self._embedding(name)
+        return embedding_vectors(self._tensors(weights), name)
+
+    def _embedding(self, name: str) -> Weights:
+        known = {n.rpartition("/")[2].removesuffix(SUFFIX): n for n in reversed(self.names("embeddings"))}
+        return self.find("embeddings", known.get(name, name))
+
+    def _tensors(self, weights: Weights) -> dict[str, torch.Tensor]:
+        return open_source(self.library.path(weights)).tensors(WHOLE)
+
+    def _source(self, weights: Weights) -> Source:
+        path = self.library.path(weights)
+        if (path, weights.digest) not in self._sources:
+            self._sources[path, weights.digest] = open_source(path)
+        return self._sources[path, weights.digest]
+
+
+def choose_dtype(part: str, parameters: int, device: torch.device) -> torch.dtype:
+    """Return the number format to compute in: float32, but half as wide for large denoisers where that is faster."""
+    if part != "model" or parameters < SMALL:
+        return torch.float32
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+    return torch.float16
+
+
+def embedding_vectors(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """Return the vectors (k, D) of a textual-inversion file: A1111's `emb_params`, SDXL's `clip_l`, or its only tensor."""
+    found = next((tensors[k] for k in ("emb_params", "clip_l") if k in tensors), None)
+    if found is None and len(tensors) == 1:
+        found = next(iter(tensors.values()))
+    if found is None or found.ndim not in (1, 2):
+        raise BadFile(f"Embedding {name} holds {', '.join(list(tensors)[:4])}; none of it is an embedding.")
+    return found.reshape(-1, found.shape[-1]).float()
+
+
+def nbytes_of(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+
+
+def half_of_memory() -> int:
+    """Return half of the machine's memory in bytes, or 4 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30

@@ -1,0 +1,91 @@
+"""The autoencoder between pixels and latents: AutoencoderKL or AutoencoderDC, whole or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers import AutoencoderDC, AutoencoderKL
+from torch import Tensor, nn
+
+from engine.diffusion.families.load import assign, from_config
+from engine.diffusion.tiles import OnTile, silent, tiled
+from engine.errors import BadFile, BadInput, NotFinite
+
+CLASSES: dict[str, type[nn.Module]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
+
+
+@dataclass(frozen=True, eq=False)
+class Autoencoder:
+    """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back."""
+
+    module: nn.Module
+    factor: int
+    channels: int
+    scale: float
+    shift: float
+    patched: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def encode(self, pixels: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
+        """Encode; the mode of the posterior, so that it is deterministic. `tile` in pixels, 0 = whole."""
+        if pixels.shape[1] % self.factor or pixels.shape[2] % self.factor:
+            raise BadInput(f"The picture's sides must be multiples of {self.factor}, got {tuple(pixels.shape[1:3])}.")
+        images = pixels.movedim(-1, 1) * 2 - 1  # (B, H, W, 3) in 0..1 -> (B, 3, H, W) in -1..1
+        side = tile // self.factor * self.factor
+        return tiled(
+            self._encode, images, side, scale=1 / self.factor, overlap=TILE_OVERLAP, grid=self.factor, on_tile=on_tile
+        )
+
+    def decode(self, latents: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
+        """Decode. `tile` in pixels, 0 = whole; tiles overlap and fade into one another."""
+        if latents.shape[1] != self.channels:
+            raise BadInput(f"The autoencoder takes {self.channels} channels, the latent has {latents.shape[1]}.")
+        side = tile // self.factor
+        images = tiled(self._decode, latents, side, scale=self.factor, overlap=TILE_OVERLAP, on_tile=on_tile)
+        if not images.isfinite().all():
+            raise NotFinite("The autoencoder gave values that are not finite; the latent or its weights are damaged.")
+        return (images / 2 + 0.5).clamp(0, 1).movedim(1, -1)  # (B, 3, H, W) in -1..1 -> (B, H, W, 3) in 0..1
+
+    def _encode(self, images: Tensor) -> Tensor:
+        parameter = next(self.module.parameters())
+        with self.patched():
+            out = self.module.encode(images.to(parameter.device, parameter.dtype))
+        latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
+        return (latents.to(images) - self.shift) * self.scale
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        parameter = next(self.module.parameters())
+        raw = latents / self.scale + self.shift
+        with self.patched():
+            images: Tensor = self.module.decode(raw.to(parameter.device, parameter.dtype)).sample
+        return images.to(latents)
+
+
+def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Autoencoder:
+    """Build the autoencoder of `config` around `weights` (diffusers keys)."""
+    cls = CLASSES.get(str(config.get("_class_name")))
+    if cls is None:
+        raise BadFile(f"The autoencoder is of class {config.get('_class_name')!r}; known: {', '.join(CLASSES)}.")
+    module = assign(from_config(cls, config), weights, "autoencoder")
+    return Autoencoder(
+        module,
+        factor_of(config),
+        int(config.get("latent_channels", 4)),
+        float(config.get("scaling_factor") or 1.0),
+        float(config.get("shift_factor") or 0.0),
+    )
+
+
+def factor_of(config: Mapping[str, Any]) -> int:
+    """Return the pixels per latent cell: the side halves once per level but the first."""
+    widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or [0] * 4
+    return int(2 ** (len(widths) - 1))
+
+
+def decode_widths(config: Mapping[str, Any]) -> int:
+    """Return the channels that live at full resolution while decoding: what its working memory is made of."""
+    widths = config.get("block_out_channels") or config.get("decoder_block_out_channels") or [128]
+    return int(widths[0] + widths[min(1, len(widths) - 1)])

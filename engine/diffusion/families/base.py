@@ -1,0 +1,158 @@
+"""What every model family answers: is this file mine, and why; which parts does it hold; how is each part built."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from engine.diffusion.files import Header, read_config, read_header
+from engine.errors import BadFile
+
+SUFFIX = ".safetensors"
+INDEX = "model_index.json"
+WHOLE = ""  # the component name of a single file
+
+
+@dataclass(frozen=True)
+class Source:
+    """What lies behind one name: a single file or a folder of components, known by headers and configs alone.
+
+    `headers`: component -> checked header (`WHOLE` for a single file); `configs`: component -> its config;
+    `files`: component -> its safetensors files.
+    """
+
+    path: Path
+    headers: Mapping[str, Header]
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def single(self) -> Header:
+        """The header of a single file; empty for a folder."""
+        return self.headers.get(WHOLE, Header({}))
+
+    def tensors(self, component: str, keep: Callable[[str], bool] = lambda key: True) -> dict[str, Tensor]:
+        """Map the tensors of a component into memory, those whose key `keep` accepts; nothing is read until used."""
+        from safetensors import SafetensorError, safe_open
+
+        found: dict[str, Tensor] = {}
+        for path in self.files[component]:
+            try:
+                with safe_open(path, framework="pt") as file:
+                    found |= {key: file.get_tensor(key) for key in file.keys() if keep(key)}  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                raise BadFile(f"{path.name} could not be read: {error}.") from error
+        return found
+
+
+def open_source(path: Path) -> Source:
+    """Read headers and configs of a weights file or a diffusers folder; BadFile if they are corrupt."""
+    if not path.is_dir():
+        return Source(path, {WHOLE: read_header(path)}, files={WHOLE: (path,)})
+    configs: dict[str, Mapping[str, Any]] = {WHOLE: read_config(path / INDEX)} if (path / INDEX).is_file() else {}
+    headers: dict[str, Header] = {}
+    files: dict[str, tuple[Path, ...]] = {}
+    for folder in component_folders(path):
+        config = next((f for f in (folder / "config.json", folder / "scheduler_config.json") if f.is_file()), None)
+        if config:
+            configs[folder.name] = read_config(config)
+        weights = _weights_in(folder)
+        if weights:
+            parts = [read_header(f) for f in weights]
+            headers[folder.name] = Header({k: v for part in parts for k, v in part.tensors.items()}, parts[0].metadata)
+            files[folder.name] = weights
+    if not headers:
+        raise BadFile(f"{path.name} is a folder without safetensors weights in its component folders.")
+    return Source(path, headers, configs, files)
+
+
+def component_folders(path: Path) -> list[Path]:
+    """Return the component folders that a diffusers folder's index names and that are there."""
+    named = read_config(path / INDEX) if (path / INDEX).is_file() else {}
+    return sorted(p for p in path.iterdir() if p.name in named and p.is_dir())
+
+
+def folder_files(path: Path) -> Iterator[Path]:
+    """Yield the files that make up a diffusers folder's content: index, configs, tokenizers, the weights used."""
+    yield path / INDEX
+    for folder in component_folders(path):
+        weights = _weights_in(folder)
+        yield from (f for f in sorted(folder.iterdir()) if f in weights or f.suffix in {".json", ".txt"})
+
+
+def _weights_in(folder: Path) -> tuple[Path, ...]:
+    """Return the full-precision weights of a component, or one of its variants (`.fp16.`) if there is no other."""
+    found = sorted(f for f in folder.iterdir() if f.suffix == SUFFIX)
+    plain = [f for f in found if f.name.removesuffix(SUFFIX).count(".") == 0]
+    variant = found[:1] if found and "-of-" not in found[0].name else found
+    return tuple(plain or variant)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One entry of a model's card: what was recognised, and what in the file says so."""
+
+    entry: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A family's answer to a file: the signs `found` for it, those `missing` and those that speak `against` it."""
+
+    family: str
+    found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+    @property
+    def yes(self) -> bool:
+        """Whether the file is of this family: every sign is there and nothing speaks against it."""
+        return bool(self.found) and not self.missing and not self.against
+
+    @property
+    def likeness(self) -> float:
+        """How near the file comes, 0..1; orders the "nearest are ..." list."""
+        return len(self.found) / max(1, len(self.found) + len(self.missing) + len(self.against))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a model (`model`, `clip` or `vae`): its number of parameters, and options for its description."""
+
+    parameters: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Family(Protocol):
+    """A model family. Its module defines `FAMILY`; discovery asks families in the order of `order`, then name."""
+
+    name: str
+    title: str
+    order: int
+
+    def recognise(self, source: Source) -> Verdict:
+        """Say whether `source` is of this family, from keys, shapes and configs alone."""
+
+    def card(self, source: Source) -> tuple[Reason, ...]:
+        """Return what was recognised with the reason for every entry."""
+
+    def parts(self, source: Source) -> dict[str, Part]:
+        """Return the networks that `source` holds."""
+
+    def build(self, source: Source, part: str, dtype: Any, device: Any) -> Any:
+        """Build one of its networks with its weights."""
+
+
+def digest_of(chunks: Iterator[bytes]) -> str:
+    """Return the SHA-256 of the joined chunks, in hex."""
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+    return sha.hexdigest()

@@ -1,0 +1,107 @@
+"""CLIP's text encoder with its tokenizer: token ids to hidden states, with clip skip and injected embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from engine.diffusion.families.load import assign
+from engine.diffusion.text import Vectors, no_embeddings
+from engine.errors import BadFile
+
+CLIP_TOKENIZER = Path(__file__).parent / "assets" / "clip_tokenizer"
+
+
+@dataclass(frozen=True, eq=False)
+class ClipText:
+    """A CLIP text model and tokenizer, the `engine.diffusion.text.TextNetwork` of Stable Diffusion 1.x and its kin."""
+
+    module: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    vectors: Vectors = no_embeddings
+    patched: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def length(self) -> int:
+        """Tokens per chunk, begin and end included."""
+        return min(int(self.tokenizer.model_max_length), int(self.module.config.max_position_embeddings))
+
+    @property
+    def width(self) -> int:
+        """Width of a token embedding."""
+        return int(self.module.config.hidden_size)
+
+    @property
+    def begin(self) -> int:
+        """Id of the token that begins a chunk."""
+        return int(self.tokenizer.bos_token_id)
+
+    @property
+    def end(self) -> int:
+        """Id of the token that ends a chunk."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad(self) -> int:
+        """Id of the token that fills a chunk."""
+        return int(self.tokenizer.pad_token_id)
+
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        """Return (token id, begin, end) for the tokens of `text`, the ends counted in characters."""
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return [(i, a, b) for i, (a, b) in zip(found["input_ids"], found["offset_mapping"], strict=True)]
+
+    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int) -> tuple[Tensor, Tensor]:
+        """Return hidden states (N, L, D) and the pooled ones (N, D) for ids (N, L), in float32.
+
+        `injected` replaces the embedding at (row, position). `skip` 1 is the last layer, 2 the one before, each with
+        the final norm (as trained for Stable Diffusion 1.x); the pooled state always comes from the last layer.
+        """
+
+        def inject(module: object, args: object, embedded: Tensor) -> Tensor:
+            for (row, position), vector in injected.items():
+                embedded[row, position] = vector.to(embedded)
+            return embedded
+
+        device = self.module.embeddings.token_embedding.weight.device
+        hook = self.module.embeddings.token_embedding.register_forward_hook(inject)
+        try:
+            with self.patched():
+                out = self.module(ids.to(device), output_hidden_states=skip > 1)
+                hidden = out.last_hidden_state
+                if skip > 1:
+                    hidden = self.module.final_layer_norm(out.hidden_states[-skip])
+        finally:
+            hook.remove()
+        return hidden.float().cpu(), out.pooler_output.float().cpu()
+
+
+def build_clip_text(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Path) -> ClipText:
+    """Build the text encoder of `config` around `weights`; keys with or without their `text_model.` prefix."""
+    try:
+        with torch.device("meta"):
+            module = CLIPTextModel(CLIPTextConfig(**config))
+    except (TypeError, ValueError) as error:
+        raise BadFile(f"The text encoder's config does not fit: {error}.") from error
+    named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith("position_ids")}
+    named.pop("text_projection.weight", None)
+    assign(module, named, "text encoder")
+    positions = torch.arange(module.config.max_position_embeddings).expand((1, -1))
+    module.embeddings.position_ids = positions  # a buffer that no file carries, left on the meta device
+    return ClipText(module, load_tokenizer(tokenizer))
+
+
+def load_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Load CLIP's tokenizer from `vocab.json` and `merges.txt`; BadFile if they are not there or not valid."""
+    try:
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadFile(f"The tokenizer in {folder.name} could not be read: {str(error)[:200]}") from error
+    return tokenizer

@@ -1,0 +1,105 @@
+"""The conditional U-Net as the network contract F(x_in, c_noise, cond), built from a config and a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from engine.diffusion import attention, levels
+from engine.diffusion.denoiser import Denoiser, Prediction
+from engine.diffusion.families.load import assign, from_config
+from engine.diffusion.levels import Levels
+from engine.errors import BadFile, BadInput
+from engine.types import Cond
+
+PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+
+
+@dataclass(frozen=True, eq=False)
+class UNet:
+    """A text-conditioned U-Net. `channels` of its input are the latent; the rest comes from `cond.extra["concat"]`.
+
+    `preview`: factors (C + 1, 3) from latent channels to colours; `patched` puts patched weights in during a call.
+    `cond.extra["attention"]` brings attention hooks.
+    """
+
+    module: UNet2DConditionModel
+    levels: Levels
+    prediction: Prediction
+    preview: Tensor | None = None
+    patched: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def channels(self) -> int:
+        """Channels of the latent that it denoises."""
+        return int(self.module.config.out_channels)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network as D(x, sigma, cond) -> x0."""
+        return Denoiser(self, self.levels, self.prediction)
+
+    def __call__(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
+        """Predict from x (B, C, h, w) at timesteps c_noise (B,) under a condition with B rows."""
+        self._check(x, cond)
+        parameter = self.module.conv_in.weight
+        extra = cond.extra
+        joined = torch.cat([x, extra["concat"].to(x)], 1) if "concat" in extra else x
+        run = attention.Run(tuple(extra.get("attention", ())), (x.shape[2], x.shape[3]))
+        with self.patched():
+            out: Tensor = self.module(
+                joined.to(parameter.device, parameter.dtype),
+                c_noise.to(parameter.device),
+                cond.tokens.to(parameter.device, parameter.dtype),
+                cross_attention_kwargs={"run": run},
+                return_dict=False,
+            )[0]
+        return out.to(x)
+
+    def _check(self, x: Tensor, cond: Cond) -> None:
+        wanted, came = int(self.module.config.in_channels), x.shape[1]
+        if "concat" in cond.extra:
+            came += cond.extra["concat"].shape[1]
+        if x.shape[1] != self.channels or came != wanted:
+            hint = " It is an inpainting or editing model: give it its picture." if wanted > self.channels else ""
+            raise BadInput(f"The model takes {wanted} channels, {self.channels} of them latent; {came} came.{hint}")
+        width = int(self.module.config.cross_attention_dim)
+        if cond.tokens.shape[-1] != width:
+            raise BadInput(
+                f"The model reads text {width} wide, the conditioning is {cond.tokens.shape[-1]} wide: "
+                "it comes from another family's text encoder."
+            )
+
+
+def build_unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], schedule: Mapping[str, Any]) -> UNet:
+    """Build the U-Net of `config` around `weights` (diffusers keys), with the noise schedule of `schedule`."""
+    module = assign(from_config(UNet2DConditionModel, config), weights, "U-Net")
+    attention.install(module)
+    prediction = str(schedule.get("prediction_type", "epsilon"))
+    if prediction not in PREDICTIONS:
+        raise BadFile(f"The scheduler config names the prediction type {prediction!r}; known: {', '.join(PREDICTIONS)}.")
+    return UNet(module, levels_of(schedule), PREDICTIONS[prediction])
+
+
+def levels_of(schedule: Mapping[str, Any]) -> Levels:
+    """Read the noise schedule from a diffusers scheduler config; Stable Diffusion's where it is silent."""
+    zero = bool(schedule.get("rescale_betas_zero_snr", False))
+    count = int(schedule.get("num_train_timesteps", 1000))
+    ends = {"start": float(schedule.get("beta_start", 0.00085)), "end": float(schedule.get("beta_end", 0.012))}
+    if schedule.get("trained_betas") is not None:
+        return levels.from_betas(torch.tensor(schedule["trained_betas"], dtype=torch.float64), zero_terminal=zero)
+    match schedule.get("beta_schedule", "scaled_linear"):
+        case "scaled_linear":
+            return levels.scaled_linear(count, **ends, zero_terminal=zero)
+        case "linear":
+            return levels.linear(count, **ends, zero_terminal=zero)
+        case "squaredcos_cap_v2":
+            return levels.cosine(count)
+        case other:
+            raise BadFile(f"The scheduler config names the noise schedule {other!r}, which is not known here.")

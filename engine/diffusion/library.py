@@ -1,0 +1,131 @@
+"""Weights by name: the folders of a models directory as people have them, and content digests that are remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from engine.diffusion.families.base import INDEX, SUFFIX, digest_of, folder_files
+from engine.errors import BadFile, NotFound
+from engine.types import Weights
+
+EMBEDDED = "bozzetto"
+FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "checkpoints": ("checkpoints", "Stable-diffusion"),
+    "diffusers": ("diffusers",),
+    "unet": ("unet", "diffusion_models"),
+    "vae": ("vae", "VAE"),
+    "clip": ("clip", "text_encoders"),
+    "loras": ("loras", "Lora", "LyCORIS"),
+    "embeddings": ("embeddings",),
+    "controlnet": ("controlnet", "ControlNet"),
+    "t2i_adapter": ("t2i_adapter",),
+    "gligen": ("gligen",),
+    "upscale_models": ("upscale_models", "ESRGAN"),
+}
+KINDS = ("embedded", *FOLDERS)
+CHUNK = 1 << 20
+
+
+class Library:
+    """Finds weights. `embedded` is the shipped model's folder; its `loras` and `embeddings` are listed like people's own."""
+
+    def __init__(self, models_dir: Path, data_dir: Path, *, embedded: Path) -> None:
+        self.models_dir, self.embedded = models_dir, embedded
+        self._digests = Digests(data_dir / "weights.sqlite")
+
+    def paths(self, kind: str) -> dict[str, Path]:
+        """Return name -> path of all weights of a kind. Names are relative, with `/`; people's own come first."""
+        if kind == "embedded":
+            return {EMBEDDED: self.embedded} if (self.embedded / INDEX).is_file() else {}
+        if kind not in FOLDERS:
+            raise NotFound(f"There is no kind of weights {kind!r}; known: {', '.join(KINDS)}.")
+        roots = [self.models_dir / folder for folder in FOLDERS[kind]]
+        found = {name: path for root in roots for name, path in _listed(root, folders=kind == "diffusers")}
+        shipped = _listed(self.embedded / kind, folders=False)
+        return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **found}
+
+    def path(self, weights: Weights) -> Path:
+        """Return where `weights` lie; BadFile if their content is no longer what the digest says."""
+        path = self._known(weights.kind, weights.name)
+        if self._digests.of(path) != weights.digest:
+            raise BadFile(f"{weights.name} has changed since the workflow loaded it; run it again.")
+        return path
+
+    def find(self, kind: str, name: str) -> Weights:
+        """Return the weights called `name`, with their content's digest."""
+        return Weights(kind, name, self._digests.of(self._known(kind, name)))
+
+    def _known(self, kind: str, name: str) -> Path:
+        paths = self.paths(kind)
+        if name not in paths:
+            near = difflib.get_close_matches(name, paths, n=4, cutoff=0.3) or sorted(paths)[:4]
+            there = f"Nearest are: {', '.join(near)}." if near else f"Put one into {self._home(kind)}."
+            raise NotFound(f"There is no {name[:200]!r} among the {kind}. {there}")
+        return paths[name]
+
+    def _home(self, kind: str) -> str:
+        return f"models/{FOLDERS[kind][0]}" if kind in FOLDERS else "models/bozzetto"
+
+
+class Digests:
+    """SHA-256 of files and diffusers folders, remembered by path, size, time and inode."""
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._database = database
+        with self._open() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL)")
+
+    def of(self, path: Path) -> str:
+        """Return the digest of a file's content, or of a folder's files with their names."""
+        try:
+            if path.is_dir():
+                return digest_of(f"{f.relative_to(path)}:{self._file(f)}\n".encode() for f in folder_files(path))
+            return self._file(path)
+        except OSError as error:
+            raise BadFile(f"{path.name} cannot be read: {error.strerror or error}.") from error
+
+    def _file(self, path: Path) -> str:
+        status = path.stat()
+        stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+        with self._open() as db:
+            row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+            if row:
+                return str(row[0])
+            digest = digest_of(_chunks(path))
+            db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, digest))
+        return digest
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(self._database, timeout=30)) as db, db:
+            yield db
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _listed(root: Path, *, folders: bool) -> Sequence[tuple[str, Path]]:
+    """Return (name, path) of the weights files, or diffusers folders, under `root`, sorted; links are followed once."""
+    seen: set[str] = set()
+    found: list[tuple[str, Path]] = []
+    for base, inner, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        if folders and INDEX in files:
+            inner.clear()
+            found.append((Path(base).relative_to(root).as_posix(), Path(base)))
+        elif not folders:
+            found += [(p.relative_to(root).as_posix(), p) for f in files if (p := Path(base, f)).suffix.lower() == SUFFIX]
+    return sorted(found)

@@ -1,0 +1,120 @@
+"""From a guider's description to a latent: noise it, walk it down, keep the background, show it on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from engine.diffusion import guidance, preview, samplers
+from engine.diffusion.denoiser import Denoiser
+from engine.diffusion.noise import NoiseSource
+from engine.diffusion.stepping import StepInfo
+from engine.errors import BadInput
+from engine.types import Guider, Latent, Noise, Sampler
+
+
+class DiffusionNetwork(Protocol):
+    """A denoising network as sampling needs it; `families.unet.UNet` is one."""
+
+    channels: int
+    denoiser: Denoiser
+    preview: Tensor | None  # (C + 1, 3) factors from latent channels to colours
+
+
+class Sampled(NamedTuple):
+    """Where sampling ended, and the clean picture that the network saw there."""
+
+    latent: Latent
+    denoised: Latent
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is told about a run: `progress(done, total)` may raise to cancel; `picture` takes (h, w, 3) uint8 previews."""
+
+    progress: Callable[[int, int], None] = lambda done, total: None
+    wants_picture: Callable[[], bool] = lambda: False
+    picture: Callable[[npt.NDArray[np.uint8]], None] = lambda pixels: None
+
+
+def sample(
+    network: DiffusionNetwork,
+    guider: Guider,
+    sampler: Sampler,
+    sigmas: Tensor,
+    latent: Latent,
+    *,
+    noise: Noise | None,
+    watch: Watch = Watch(),  # noqa: B008  # frozen
+) -> Sampled:
+    """Sample `latent` down `sigmas` (steps + 1,), after adding `noise` at sigmas[0]; None adds none.
+
+    A latent that stopped at a noise level is in variance-exploding units (x0 + sigma eps), and goes on from there with
+    `noise` None. With a mask, cells where it is 0 are put back after each step at the level the step ended at, with the
+    same noise, so that the background is exact at the end and fits at every step.
+    """
+    clean = latent.samples.float()
+    if clean.shape[1] != network.channels:
+        raise BadInput(
+            f"The latent has {clean.shape[1]} channels, the model works on {network.channels}: make it for this model.",
+            field="latent",
+        )
+    source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)
+    eps = torch.zeros_like(clean) if noise is None else source.initial(clean)
+    start = float(sigmas[0]) if len(sigmas) else 0.0
+    keep = None if latent.mask is None else _Background(clean, eps, _cells(latent.mask, clean))
+    denoise = guidance.build(guider.kind, network.denoiser, guider.conds, **guider.options)
+    report = _Report(keep, watch, network.preview, clean)
+    algorithm = samplers.get(sampler.name)
+    watch.progress(0, max(0, len(sigmas) - 1))
+    x = algorithm(
+        denoise, clean + start * eps, sigmas, noise=_step_noise(algorithm, source, clean), on_step=report, **sampler.options
+    )
+    return Sampled(replace(latent, samples=x), replace(latent, samples=report.denoised))
+
+
+def _step_noise(algorithm: samplers.Sampler, source: NoiseSource, like: Tensor) -> Any:
+    """Return Brownian noise for the samplers that solve an SDE, independent noise per step for the others."""
+    return source.brownian(like) if "sde" in algorithm.name else source.steps(like)
+
+
+@dataclass(frozen=True)
+class _Background:
+    """The part of a latent that is kept: `mask` (B or 1, 1, h, w), 1 = regenerate."""
+
+    clean: Tensor
+    eps: Tensor
+    mask: Tensor
+
+    def put_back(self, x: Tensor, sigma: float) -> Tensor:
+        known = self.clean + sigma * self.eps
+        return torch.where(self.mask == 0, known, torch.where(self.mask == 1, x, known + self.mask * (x - known)))
+
+
+class _Report:
+    """The `on_step` of a run: put the background back, report, show."""
+
+    def __init__(self, keep: _Background | None, watch: Watch, factors: Tensor | None, clean: Tensor) -> None:
+        self.keep, self.watch, self.factors, self.denoised = keep, watch, factors, clean
+
+    def __call__(self, info: StepInfo) -> Tensor | None:
+        self.denoised = info.denoised if self.keep is None else self.keep.put_back(info.denoised, 0.0)
+        if self.factors is not None and self.watch.wants_picture():
+            self.watch.picture(preview.to_rgb(self.denoised[0], self.factors))
+        self.watch.progress(info.i + 1, info.n)
+        return None if self.keep is None else self.keep.put_back(info.x, info.sigma_next)
+
+
+def _cells(mask: Tensor, like: Tensor) -> Tensor:
+    """Return a mask (B, H, W) on the latent grid, (B, 1, h, w)."""
+    spread = mask[:, None].to(like)
+    if spread.shape[-2:] == like.shape[-2:]:
+        return spread
+    return interpolate(spread, size=like.shape[-2:], mode="bilinear", antialias=True)

@@ -1,0 +1,170 @@
+"""Finds nodes: the built-in ones and people's packs. A duplicate id is an error; a pack that fails harms nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from engine.codec import canonical
+from engine.node import NodeSpec
+from engine.settings import ROOT, Settings
+from engine.types import Value
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Registry:
+    """Nodes by id: `specs` as data, `functions` to call as `(context, **inputs)`; `failed` packs with their reasons."""
+
+    specs: dict[str, NodeSpec] = field(default_factory=dict)
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, function: Callable[..., Any], *, pack: str = "", code: str = "") -> None:
+        """Add one `@node` function; ValueError if its id is taken."""
+        spec: NodeSpec = function.__dict__["__node__"]
+        if spec.id in self.specs:
+            raise ValueError(f"the node id {spec.id!r} is already taken by {self.specs[spec.id].pack or 'a built-in node'}")
+        self.specs[spec.id] = replace(spec, pack=pack, code=code)
+        takes_context = "ctx" in inspect.signature(function).parameters
+        self.functions[spec.id] = function if takes_context else _without_context(function)
+
+    def add_module(self, module: ModuleType, *, pack: str = "") -> None:
+        """Add the nodes that a module defines itself."""
+        code = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()[:16]
+        for function in vars(module).values():
+            if inspect.isfunction(function) and "__node__" in vars(function) and function.__module__ == module.__name__:
+                self.add(function, pack=pack, code=code)
+
+    def add_package(self, name: str) -> None:
+        """Add the nodes of a built-in package and all its modules."""
+        package = importlib.import_module(name)
+        for info in pkgutil.walk_packages(package.__path__, f"{name}."):
+            self.add_module(importlib.import_module(info.name))
+
+    def add_pack(self, folder: Path) -> None:
+        """Add a custom pack (a folder of Python files or one file); a failure is noted in `failed`, nothing is kept of it."""
+        before = dict(self.specs), dict(self.functions)
+        name = f"custom_nodes.{folder.stem}"
+        try:
+            for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+                self.add_module(_import_file(file, _module_name(name, folder, file)), pack=folder.stem)
+        except Exception as error:
+            log.exception("node pack %s failed to load", folder.stem)
+            self.failed[folder.stem] = f"{type(error).__name__}: {error}"
+            self.specs, self.functions = before
+
+    def catalogue(self, source: str) -> dict[str, Any]:
+        """Return the catalogue that clients read: nodes, socket types, failed packs and the hash of its source."""
+        return {
+            "hash": source,
+            "nodes": [spec.to_json() for _, spec in sorted(self.specs.items())],
+            "types": [{"socket": t.socket, "color": t.color, "doc": inspect.getdoc(t) or ""} for t in _value_types()],
+            "failed": [{"pack": pack, "reason": reason} for pack, reason in sorted(self.failed.items())],
+        }
+
+
+def load(settings: Settings) -> Registry:
+    """Import the built-in nodes and the packs of the custom node folders."""
+    registry = Registry()
+    registry.add_package("nodes")
+    for pack in packs(settings.custom_nodes):
+        registry.add_pack(pack)
+    return registry
+
+
+def packs(folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield the packs in these folders: sub-folders and single files, hidden ones left out."""
+    for folder in folders:
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if not entry.name.startswith((".", "_")) and (entry.is_dir() or entry.suffix == ".py"):
+                yield entry
+
+
+def catalogue_path(settings: Settings) -> Path:
+    """Return where the catalogue is cached."""
+    return settings.data_dir / "catalogue.json"
+
+
+def source_hash(settings: Settings) -> str:
+    """Return the hash of all code that declares nodes, so that a cached catalogue is known to be right."""
+    hashed = hashlib.sha256(b"sfumato-catalogue/1")
+    built_in = [ROOT / "nodes", ROOT / "engine" / "node.py", ROOT / "engine" / "types.py", ROOT / "engine" / "diffusion"]
+    for place in (*built_in, *packs(settings.custom_nodes)):
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            hashed.update(f"\0{file}\0".encode())
+            hashed.update(file.read_bytes())
+    return hashed.hexdigest()
+
+
+def read_catalogue(settings: Settings) -> dict[str, Any] | None:
+    """Return the cached catalogue if it was made from the code that is there now."""
+    try:
+        catalogue: dict[str, Any] = json.loads(catalogue_path(settings).read_text())
+    except (OSError, ValueError):
+        return None
+    return catalogue if catalogue.get("hash") == source_hash(settings) else None
+
+
+def write_catalogue(settings: Settings, registry: Registry) -> dict[str, Any]:
+    """Make the catalogue and cache it."""
+    catalogue = registry.catalogue(source_hash(settings))
+    path = catalogue_path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    temporary.write_bytes(canonical(catalogue))
+    temporary.replace(path)
+    return catalogue
+
+
+def specs_of(catalogue: dict[str, Any]) -> dict[str, NodeSpec]:
+    """Return the node specs of a catalogue by id."""
+    return {plain["id"]: NodeSpec.from_json(plain) for plain in catalogue["nodes"]}
+
+
+def _without_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(context: Any, /, **inputs: Any) -> Any:
+        return function(**inputs)
+
+    return call
+
+
+def _import_file(file: Path, name: str) -> ModuleType:
+    package = [str(file.parent)] if file.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=package)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file.name} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module_name(pack: str, folder: Path, file: Path) -> str:
+    if file == folder or file == folder / "__init__.py":
+        return pack
+    return ".".join([pack, *file.relative_to(folder).with_suffix("").parts])
+
+
+def _value_types() -> list[type[Value]]:
+    found: list[type[Value]] = []
+    todo: list[type[Value]] = [Value]
+    while todo:
+        kind = todo.pop()
+        todo.extend(kind.__subclasses__())
+        if kind.socket != "ANY" and not kind.__name__.startswith("_"):
+            found.append(kind)
+    return sorted(found, key=lambda t: t.socket)

@@ -1,0 +1,59 @@
+"""A small SQLite file shared by threads and processes: durable commits, versioned schema, errors people can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from engine.errors import Conflict, Unavailable
+
+
+class Sqlite:
+    """One connection behind a lock. `migrations[n]` is the script that brings a file of version n to n + 1."""
+
+    def __init__(self, path: Path, migrations: Sequence[str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._name = path.name
+        self._lock = RLock()
+        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")  # NORMAL may drop the last commits when the power fails
+        self._migrate(migrations)
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        with self.write() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(migrations):
+                raise Conflict(f"{self._name} was written by a newer Sfumato. Update, or choose another --data-dir.")
+            for statement in (s for script in migrations[version:] for s in script.split(";")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={len(migrations)}")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction: all of the block is durable when it ends, or none of it."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"Cannot write {self._name}: {error}. Check the disk, then try again.") from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection for reading."""
+        with self._lock:
+            yield self._db
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
