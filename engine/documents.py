@@ -54,8 +54,6 @@ class Documents:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._db = Sqlite(path, MIGRATIONS)
         self._clock = clock
-        with self._db.read() as db:
-            db.execute("PRAGMA foreign_keys=ON")
 
     def create(self, name: str, workflow: dict[str, Any]) -> Document:
         """Add a document at revision 1. Names need not be unique."""

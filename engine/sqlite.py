@@ -20,8 +20,14 @@ class Sqlite:
         self._lock = RLock()
         self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")  # NORMAL may drop the last commits when the power fails
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL may drop the last commits when the power fails
+            "fullfsync=1",  # macOS: a plain fsync does not reach the disk
+            "journal_size_limit=67108864",
+            "foreign_keys=1",
+        ):
+            self._db.execute(f"PRAGMA {pragma}")
         self._migrate(migrations)
 
     def _migrate(self, migrations: Sequence[str]) -> None:
@@ -36,22 +42,23 @@ class Sqlite:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Open a write transaction: all of the block is durable when it ends, or none of it."""
-        with self._lock:
+        with self.read() as db:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise Unavailable(f"Cannot write {self._name}: {error}. Check the disk, then try again.") from error
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
             finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Hold the connection for reading."""
         with self._lock:
-            yield self._db
+            try:
+                yield self._db
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"Cannot use {self._name}: {error}. Check the disk, then try again.") from error
 
     def close(self) -> None:
         """Close the file."""

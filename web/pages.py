@@ -1,0 +1,76 @@
+"""The editor's page and files, and the exchange of the printed link for a session."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from aiohttp import web
+
+from web.guard import SESSION_SECONDS, is_loopback
+from web.parts import PARTS
+
+STATIC = Path(__file__).parent / "static"
+NO_EDITOR = "The server runs; its API is described at /api/openapi.json. This installation has no graph editor."
+LOCKED = (
+    "Open the link that Sfumato printed when it started. It works once; "
+    "POST /api/session/link makes another for a client that has the token."
+)
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'self';"
+    " img-src 'self' blob: data:; media-src 'self' blob:; manifest-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """Return the editor; with `?token=` exchange a ticket for a session first."""
+    parts = request.app[PARTS]
+    if "token" in request.query:
+        if parts.guard.redeem(request.query["token"]):
+            return _logged_in(request)
+        if not parts.guard.knows(request):
+            return _page(401, LOCKED)
+        return _page(200, "", refresh=True)
+    if not parts.guard.knows(request):
+        return _page(401, LOCKED)
+    page = STATIC / "index.html"
+    return web.FileResponse(page) if page.is_file() else _page(200, NO_EDITOR)
+
+
+def _logged_in(request: web.Request) -> web.Response:
+    # A page that loads itself again, not a redirect: browsers hold a Strict cookie back on a redirect from elsewhere.
+    guard = request.app[PARTS].guard
+    response = _page(200, "", refresh=True)
+    response.set_cookie(
+        guard.cookie,
+        guard.session(),
+        max_age=SESSION_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="Strict",
+        secure=not is_loopback(request.url.host or "") and request.secure,
+    )
+    return response
+
+
+def _page(status: int, text: str, *, refresh: bool = False) -> web.Response:
+    again = '<meta http-equiv="refresh" content="0;url=/">' if refresh else ""
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{again}<title>Sfumato</title>'
+    html = f"{head}<p>{escape(text)}</p></html>"
+    return web.Response(status=status, text=html, content_type="text/html")
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set what every answer carries, unless its route has set it."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "Sfumato"

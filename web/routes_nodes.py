@@ -1,0 +1,80 @@
+"""Node types, checking of workflows, and models."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from engine import graph, workflow
+from engine.errors import Unavailable, WorkflowInvalid
+from engine.jobs.contract import JsonObject
+from web.parts import Parts
+from web.routing import Body, Routes
+
+WORKER_SECONDS = 30.0
+
+routes = Routes()
+
+
+class Check(Body):
+    """A workflow to check, with `inputs` laid over it; only what the `outputs` need is looked at (none: all of it)."""
+
+    workflow: JsonObject
+    inputs: JsonObject = Field({})
+    outputs: list[str] = Field([])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a workflow can run, all that is wrong with it, and the nodes whose results it would give."""
+
+    valid: bool
+    problems: tuple[JsonObject, ...] = ()
+    wanted: tuple[str, ...] = ()
+
+
+@routes.add("GET", "/api/nodes")
+async def nodes(parts: Parts) -> JsonObject:
+    """Return the catalogue: `hash` and `nodes` with their inputs, outputs, bounds, widgets and help."""
+    return parts.catalogue.plain()
+
+
+@routes.add("POST", "/api/nodes/refresh")
+async def refresh(parts: Parts) -> JsonObject:
+    """Read the nodes and the choices of their inputs again, after files came or went; returns the catalogue."""
+    await parts.catalogue.refresh()
+    return parts.catalogue.plain()
+
+
+@routes.add("GET", "/api/nodes/{node}")
+async def node(parts: Parts, node: str) -> JsonObject:
+    """Return one node type."""
+    found: JsonObject = parts.catalogue.node(node)
+    return found
+
+
+@routes.add("POST", "/api/validate")
+async def validate(parts: Parts, body: Check) -> Verdict:
+    """Check a workflow and list everything that is wrong with it."""
+    specs = parts.catalogue.specs()
+
+    def check() -> graph.Graph:
+        parsed = workflow.parse(body.workflow).with_inputs(body.inputs)
+        return graph.build(parsed, specs, wanted=body.outputs, whole=not body.outputs)
+
+    try:
+        built = await asyncio.to_thread(check)
+    except WorkflowInvalid as error:
+        return Verdict(False, tuple(problem.to_json() for problem in error.problems))
+    return Verdict(True, wanted=built.wanted)
+
+
+@routes.add("GET", "/api/models")
+async def models(parts: Parts) -> JsonObject:
+    """List the weights that were found, what each was recognised as, and why."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(parts.runner.request("models")), WORKER_SECONDS)
+    except TimeoutError as error:
+        raise Unavailable("The worker did not answer in time. Look at its state in /api/system.") from error

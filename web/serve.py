@@ -1,0 +1,104 @@
+"""The server process: parts made, worker started, address printed, everything put away at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from aiohttp import web
+
+from engine.documents import Documents
+from engine.errors import Unavailable
+from engine.files import FileStore
+from engine.jobs.contract import WorkerOptions
+from engine.jobs.database import open_ledger
+from engine.jobs.embedded import Supervisor
+from engine.jobs.leases import Leases
+from engine.jobs.ledger import Ledger
+from engine.registry import read_catalogue
+from engine.settings import Settings
+from web.app import make_app
+from web.catalogue import Catalogue
+from web.guard import Guard
+from web.hub import Hub
+from web.parts import Parts
+
+BACKLOG = 128
+STOP_SECONDS = 5.0
+
+
+def serve(settings: Settings) -> None:
+    """Serve until interrupted; BadInput if that would leave the server open, Conflict if the folder is in use."""
+    guard = Guard.from_settings(settings)
+    folders = ("data_dir", "models_dir", "output_dir")  # the worker has another working directory
+    settings = replace(settings, **{name: getattr(settings, name).resolve() for name in folders})
+    with started(settings, guard) as parts, suppress(KeyboardInterrupt):
+        asyncio.run(run(parts))
+
+
+@contextmanager
+def started(settings: Settings, guard: Guard) -> Iterator[Parts]:
+    """Make the parts and start the worker; put all away when the block ends."""
+    database = open_ledger(settings.data_dir)
+    ledger, leases = Ledger(database), Leases(database)
+    files, documents = FileStore(settings), Documents(settings.data_dir / "workflows.sqlite3")
+    files.forget_previews()
+    worker = WorkerOptions(settings.data_dir, settings=settings.to_json())
+    try:
+        with Supervisor(ledger, leases, [worker]) as runner:
+            catalogue = Catalogue(runner, read_catalogue(settings))
+            yield Parts(settings, ledger, runner, files, documents, catalogue, Hub(ledger, runner), guard)
+    finally:
+        documents.close()
+        files.close()
+        database.close()
+
+
+async def run(parts: Parts) -> None:
+    """Listen and answer until a signal comes."""
+    runner = web.AppRunner(make_app(parts), access_log=None, auto_decompress=False, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    stop = asyncio.Event()
+    with suppress(NotImplementedError):  # Windows, where Ctrl+C raises KeyboardInterrupt instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        url = await _listen(runner, parts)
+        with _announced(parts, url):
+            await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, parts: Parts) -> str:
+    """Open the port and return the server's address."""
+    settings = parts.settings
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise Unavailable(f"Cannot listen on {where}: {error.strerror}. Choose another --port or --host.") from error
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host.strip('[]') and host[0] != '[' else host}:{runner.addresses[0][1]}"
+
+
+@contextmanager
+def _announced(parts: Parts, url: str) -> Iterator[None]:
+    """Print the address, and leave it with the token where only this user's other programs can read it."""
+    token = parts.guard.token
+    sys.stdout.write(f"Sfumato is at {url}/{f'?token={parts.guard.ticket()}' if token else ''}\n")
+    sys.stdout.flush()
+    path = parts.settings.data_dir / "server.json"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
