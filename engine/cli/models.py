@@ -1,0 +1,50 @@
+"""`main.py models`: the weights that are found, what each was recognised as, and why."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from engine.cli.parser import settings_of
+from engine.errors import SfumatoError
+from engine.settings import Settings
+
+
+def main(args: argparse.Namespace) -> int:
+    """List the weights by kind."""
+    settings = settings_of(args)
+    found = list(cards(settings))
+    if args.json:
+        print(json.dumps({"models": found}))
+        return 0
+    for kind in dict.fromkeys(each["kind"] for each in found):
+        print(kind)
+        for each in (e for e in found if e["kind"] == kind):
+            print("\n".join(lines(each)))
+    if not found:
+        print(f"No weights in {settings.models_dir}.")
+    return 0
+
+
+def cards(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield kind, name and card of all weights; `problem` in place of a card says why there is none."""
+    device = importlib.import_module("engine.diffusion.device")  # by name: it brings torch
+    manager = device.ModelManager(settings.models_dir, settings.data_dir)
+    for kind in manager.kinds():
+        for name in manager.names(kind):
+            each: dict[str, Any] = {"kind": kind, "name": name}
+            try:
+                each |= manager.card(manager.find(kind, name))
+            except SfumatoError as problem:
+                each["problem"] = problem.message
+            yield each
+
+
+def lines(each: dict[str, Any]) -> Iterator[str]:
+    """Yield one file's text."""
+    yield f"  {each['name']}: {each.get('title') or each.get('family') or each.get('problem')}"
+    for reason in each.get("entries", ()):
+        yield f"      {reason['entry']}: {reason['value']} ({reason['why']})"
