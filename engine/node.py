@@ -346,8 +346,9 @@ def _socket_of(hint: Any) -> str:
     hint = _unwrap(hint)[0]
     if hint is Any:
         return "ANY"
-    if hint in SCALARS:
-        return SCALARS[hint]
+    plain = get_origin(hint) or hint  # dict[str, Any] is JSON like dict
+    if plain in SCALARS:
+        return SCALARS[plain]
     if isinstance(hint, type) and issubclass(hint, Value):
         return hint.socket
     raise TypeError(f"{hint!r} cannot travel along a link: use a value type, int, float, str, bool or dict")
