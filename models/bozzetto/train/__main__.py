@@ -17,6 +17,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="samples of a step, over all ranks")
     parser.add_argument("--decay", type=int, help="steps of linear decay before the last step")
     parser.add_argument("--seed", type=int, help="start of every random number")
+    parser.add_argument("--part", type=int, default=0, help="latents: this process's share of the shards ...")
+    parser.add_argument("--parts", type=int, default=1, help="... out of so many processes; --steps says how many shards")
     args = parser.parse_args()
     if args.what == "export":
         from models.bozzetto.train.export import export
@@ -25,7 +27,7 @@ def main() -> None:
     elif args.what == "latents":
         from models.bozzetto.train.latents import build
 
-        build()
+        build(args.steps or 10, args.part, args.parts)
     else:
         changes = {k: v for k in ("steps", "batch", "decay", "seed") if (v := getattr(args, k)) is not None}
         ranks.start(partial(work, args.what, changes, args.minutes), args.ranks, args.threads)

@@ -1,0 +1,120 @@
+"""The diffusion model: text encoder and U-Net trained together to predict noise in cached latents."""
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from models.bozzetto.sampling import Parts, sample_latents
+from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
+from models.bozzetto.train import latents, state, tokenizer
+from models.bozzetto.train.autoencoder import CHANNELS, to_images
+from models.bozzetto.train.loop import Settings
+from models.bozzetto.train.ranks import Ranks
+from models.bozzetto.train.text import WIDTH
+
+SHARDS = 10  # of 4,096 scenes each
+EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
+MIN_SNR = 5.0
+TRIED = (
+    "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
+    "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
+    "a purple butterfly in a field", "a dog at night", "a flat illustration of a fish in the water",
+    "an ink drawing of a castle in the desert", "pixel art of a mushroom in a forest", "a watercolor of a tulip in a field",
+    "a green umbrella on a beach", "a cake on a pink background", "a bus at sunset", "a cactus in a desert",
+    "a rabbit to the left of a balloon in the snow", "a tree to the right of a red chair on white",
+)  # fmt: skip
+
+
+def build(widths: tuple[int, ...]) -> UNet2DConditionModel:
+    """Two levels, 16 x 16 and 8 x 8, self- and cross-attention at both and in the middle."""
+    n = len(widths)
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS, block_out_channels=widths, layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * n, up_block_types=("CrossAttnUpBlock2D",) * n,
+        cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
+    )  # fmt: skip
+
+
+def scheduler() -> DDIMScheduler:
+    """SD's scaled-linear schedule with a later end: see the card for what its terminal alpha-bar does."""
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.018, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1, prediction_type="epsilon",
+    )  # fmt: skip
+
+
+class Diffuser(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self, text: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text = text
+        self.unet = unet
+
+
+class UnetJob:
+    """Noise prediction, min-SNR-weighted, on the cached latents; the text encoder learns at a third of the rate."""
+
+    rate_scales = {"text.": 0.3}
+
+    def __init__(self, settings: Settings, widths: tuple[int, ...] = (96, 192), shards: int = SHARDS) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.latents, self.tokens = latents.load(shards)
+        text = CLIPTextModel.from_pretrained(state.run_dir("text") / "text_encoder")
+        unet = build(widths).to(memory_format=torch.channels_last)
+        unet.set_attn_processor(AttnProcessor())  # the backward pass of CPU flash attention is the slower one
+        self.model = Diffuser(text, unet)
+        self.alphas = scheduler().alphas_cumprod
+        snr = self.alphas / (1 - self.alphas)
+        self.weight = snr.clamp(max=MIN_SNR) / snr
+        self.tokenizer = tokenizer.load(state.run_dir("text") / "tokenizer")
+        self.empty = torch.tensor(tokenizer.encode(self.tokenizer, [""])[0])
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Latents, token ids, times, noise and text jitter of a whole step, from its number alone."""
+        b, g = self.settings.batch, torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        which = torch.randint(len(self.latents), (b,), generator=g)
+        ids = self.tokens[which, torch.randint(self.tokens.shape[1], (b,), generator=g)].long()
+        ids = torch.where(torch.rand((b, 1), generator=g) < EMPTY, self.empty, ids)
+        # One time in each of b equal stretches: the loss of a step varies less than with free draws.
+        times = ((torch.randperm(b, generator=g) + torch.rand(b, generator=g)) / b * len(self.alphas)).long()
+        noise = torch.randn((b, *self.latents.shape[1:]), generator=g)
+        jitter = 0.03 * (torch.rand((b, 1, 1), generator=g) < 0.2) * torch.randn((b, ids.shape[1], WIDTH), generator=g)
+        return self.latents[which].float(), ids, times, noise, jitter
+
+    def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
+        """Weighted squared error of the predicted noise."""
+        z, ids, times, noise, jitter = (part[ranks.share(self.settings.batch)] for part in self.draw(step))
+        a = self.alphas[times][:, None, None, None]
+        x = (a.sqrt() * z + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            states = self.model.text(ids).last_hidden_state + jitter
+            predicted = self.model.unet(x, times, states).sample
+        error = (predicted.float() - noise).square().mean((1, 2, 3))
+        figures = {"mse": float(error.detach().mean())}
+        for low, high in ((0, 200), (400, 600), (800, 1000)):
+            inside = (times >= low) & (times < high)
+            if bool(inside.any()):
+                figures[f"mse_{low}"] = float(error.detach()[inside].mean())
+        return (error * self.weight[times]).mean(), figures
+
+    def parts(self) -> Parts:
+        """The networks as the sampler wants them."""
+        return Parts(self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler())
+
+    def measure(self, step: int) -> dict[str, float]:
+        """What the judge reads in pictures of 64 held-out prompts, 20 DDIM steps, guidance 3."""
+        from models.bozzetto.evaluate import held_out_specs, judged
+
+        self.model.unet.eval()
+        return judged(self.parts(), held_out_specs(64), steps=20, guidance=3.0, seed=FIRST_HELD_OUT_SEED)
+
+    def sheet(self, step: int) -> np.ndarray:
+        """The same twenty prompts from the same noise, every time."""
+        noise = torch.randn((len(TRIED), CHANNELS, 16, 16), generator=torch.Generator().manual_seed(1))
+        parts = self.parts()
+        images = to_images(parts.decode(sample_latents(parts, list(TRIED), noise, steps=20, guidance=3.0)))
+        return np.vstack([np.hstack(list(images[i : i + 10])) for i in (0, 10)])
