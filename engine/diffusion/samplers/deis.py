@@ -18,7 +18,8 @@ def sample(
 ) -> Tensor:
     """Sample by Zhang and Chen 2022, arXiv 2204.13902, eq. 15, with polynomials in log(rho), rho = sigma.
 
-    The integral of eps over sigma is that of e^u L_j(u) over u = ln(sigma). The last step, to u = -infinity, is Euler's.
+    The integral of eps over sigma is that of e^u L_j(u) over u = ln(sigma). The last step, to u = -infinity,
+    is Euler's.
     """
     past: list[tuple[float, Tensor]] = []  # (ln sigma, eps), newest first
     for step in walk(sigmas):

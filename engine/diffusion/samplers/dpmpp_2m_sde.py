@@ -27,7 +27,8 @@ def sample(
 ) -> Tensor:
     """Sample by SDE-DPM-Solver++(2M), Lu et al. 2022, arXiv 2211.01095, eq. 18, at any eta; 0 is the ODE.
 
-    `heun` integrates the linear extrapolation of D exactly, `midpoint` takes its value in the middle of the step.
+    `heun` integrates the linear extrapolation of D exactly, `midpoint` takes its value in the middle of the
+    step.
     """
     previous, h_last = None, 0.0
     for step in walk(sigmas):

@@ -24,8 +24,8 @@ def sample(
 ) -> Tensor:
     """Sample by Lu et al. 2022, arXiv 2211.01095, algorithm 1, with each of its two moves an ancestral one.
 
-    The first move goes the part r of the step in lambda; the second uses the two D extrapolated to the middle of the
-    step. Noise for the first move and for the whole step must come from one Brownian path.
+    The first move goes the part r of the step in lambda; the second uses the two D extrapolated to the middle
+    of the step. Noise for the first move and for the whole step must come from one Brownian path.
     """
 
     def move(target: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -23,11 +23,12 @@ def sample(
     s_noise: float = 1.0,
     order: int = 3,
 ) -> Tensor:
-    """Sample by Cui et al. 2023, arXiv 2309.06169, algorithm 3 (VE form), noise scale phi(s) = s (e^(s^0.3) + 10).
+    """Sample by Cui et al. 2023, arXiv 2309.06169, algorithm 3 (VE form), noise scale phi(s) = s (e^(s^0.3) +
+    10).
 
-    With q = phi(sigma_next) / phi(sigma) and D expanded around sigma, the drift is q x + (1 - q) D + (d + phi_next I_0) D'
-    + (d^2 / 2 + phi_next I_1) D'', where d = sigma_next - sigma and I_k is the integral of (s - sigma)^k / phi(s) from
-    sigma_next to sigma; the noise has variance sigma_next^2 - (q sigma)^2.
+    With q = phi(sigma_next) / phi(sigma) and D expanded around sigma, the drift is q x + (1 - q) D + (d +
+    phi_next I_0) D' + (d^2 / 2 + phi_next I_1) D'', where d = sigma_next - sigma and I_k is the integral of
+    (s - sigma)^k / phi(s) from sigma_next to sigma; the noise has variance sigma_next^2 - (q sigma)^2.
     """
     past: list[tuple[float, Tensor]] = []  # (sigma, D), newest first
     for step in walk(sigmas):
@@ -39,7 +40,11 @@ def sample(
             x = denoised + q * (x - denoised)
             d = sigma_next - sigma
             for k, derivative in enumerate(_derivatives(past)):
-                x = x + (d ** (k + 1) / (k + 1) + _phi(sigma_next) * _integral(sigma, sigma_next, k)) * derivative
+                x = (
+                    x
+                    + (d ** (k + 1) / (k + 1) + _phi(sigma_next) * _integral(sigma, sigma_next, k))
+                    * derivative
+                )
             if s_noise > 0:
                 sigma_up = math.sqrt(max(0.0, sigma_next**2 - (q * sigma) ** 2))
                 x = x + s_noise * sigma_up * noise(sigma, sigma_next)

@@ -12,7 +12,8 @@ STOCHASTIC = True
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
     """Jump to D and noise it again to the next level: Song et al. 2023, arXiv 2303.01469, algorithm 1.
 
-    Used for latents by Luo et al. 2023, arXiv 2310.04378. Its marginals are right for consistency models only.
+    Used for latents by Luo et al. 2023, arXiv 2310.04378. Its marginals are right for consistency models
+    only.
     """
     for step in walk(sigmas):
         x = denoised = denoise(x, step.sigma)

@@ -13,7 +13,8 @@ ORDER = 4
 def sample(
     denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4
 ) -> Tensor:
-    """Sample by Adams-Bashforth with variable steps (Hairer, Norsett and Wanner 1993, section III.5) on dx/dsigma = eps.
+    """Sample by Adams-Bashforth with variable steps (Hairer, Norsett and Wanner 1993, section III.5) on
+    dx/dsigma = eps.
 
     eps is extrapolated by the polynomial through the last `order` steps.
     """

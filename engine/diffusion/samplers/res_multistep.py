@@ -12,7 +12,8 @@ ORDER = 2
 
 
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
-    """Sample by Zhang et al. 2023, arXiv 2308.02157, algorithm 2: b_2 = phi_2 / c_2, b_1 = phi_1 - b_2, c_2 = -h_last / h.
+    """Sample by Zhang et al. 2023, arXiv 2308.02157, algorithm 2: b_2 = phi_2 / c_2, b_1 = phi_1 - b_2, c_2 =
+    -h_last / h.
 
     The first and the last step are of first order.
     """

@@ -27,8 +27,8 @@ def sample(
 ) -> Tensor:
     """Sample by Zhao et al. 2023, arXiv 2302.04867, algorithms 5 and 6 (data prediction).
 
-    D at the predicted x corrects that x before the next prediction. A step whose x was replaced by `on_step` is not
-    corrected, since that would undo the replacement.
+    D at the predicted x corrects that x before the next prediction. A step whose x was replaced by `on_step`
+    is not corrected, since that would undo the replacement.
     """
     past: Past = []
     start = x  # the corrected x of the step before
@@ -47,7 +47,9 @@ def sample(
     return x
 
 
-def _move(x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Tensor] | None = None) -> Tensor:
+def _move(
+    x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Tensor] | None = None
+) -> Tensor:
     """Go from lambda = past[0][0] to u: eq. 9 (predictor), eq. 3 (corrector), in variance-exploding units."""
     (origin, denoised), h = past[0], u - past[0][0]
     used = [*past[1:], corrector] if corrector else past[1:]
@@ -61,7 +63,9 @@ def _move(x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Te
         rho = np.array([0.5])  # of order 2 whatever h is: section 3.4
     else:
         matrix = np.vander(r, n, increasing=True).T  # R_p
-        rho = np.linalg.solve(matrix, [math.factorial(k) * -h * phi(k + 1, -h) / scale for k in range(1, n + 1)])
+        rho = np.linalg.solve(
+            matrix, [math.factorial(k) * -h * phi(k + 1, -h) / scale for k in range(1, n + 1)]
+        )
     for weight, r_m, (_, d) in zip(rho.tolist(), r.tolist(), used, strict=True):
         x = x - scale * weight / r_m * (d - denoised)
     return x
