@@ -1,7 +1,7 @@
 """Declared hook points in attention: one dispatcher per layer, installed when a model is built; hooks travel per call.
 
-A call passes `cross_attention_kwargs={"run": Run(hooks)}`. Without a hook for a layer its original processor runs, so the
-result is the default's bit for bit, and a cached model is never changed. Hook points, in the order of computation:
+A call passes `cross_attention_kwargs={"run": Run(hooks)}`. Without a hook for a layer its original processor runs,
+so the result is the default's bit for bit, and a cached model is never changed. Hook points, in order of computation:
 
 - `qkv`: (layer, q, k, v) -> q, k, v, each (B, heads, L, d). Keys and values may come from elsewhere or be longer.
 - `logits`: (layer, logits) -> logits, (B, heads, L, K), before softmax, scaled and masked.
@@ -67,7 +67,7 @@ class Dispatcher:
 
     def __init__(self, name: str, default: Any) -> None:
         self.name = name.removesuffix(".processor")
-        self.place = name.split("_")[0]
+        self.place = name.split("_", maxsplit=1)[0]
         self.default = default
 
     def __call__(

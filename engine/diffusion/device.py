@@ -8,6 +8,7 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch import nn
 
 from engine.diffusion import families, patches
 from engine.diffusion.families.base import SUFFIX, WHOLE, Source, open_source
-from engine.diffusion.library import Library
+from engine.diffusion.families.load import Place
+from engine.diffusion.files import Header
+from engine.diffusion.library import KINDS, Library
 from engine.errors import BadFile
 from engine.memory import Evict, Resident, Wanted, plan
 from engine.types import Clip, Model, Patch, Vae, Weights
@@ -24,6 +27,8 @@ from engine.types import Clip, Model, Patch, Vae, Weights
 PARTS: dict[str, type[Model] | type[Clip] | type[Vae]] = {"model": Model, "clip": Clip, "vae": Vae}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ADDED = ("loras", "embeddings")  # files that are no model of their own
+NOTED = ("modelspec.title", "modelspec.architecture", "ss_base_model_version", "ss_network_dim", "ss_network_alpha")
 EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "bozzetto"
 
 
@@ -54,6 +59,10 @@ class ModelManager:
         self._sources: dict[tuple[Path, str], Source] = {}
         self._clock = itertools.count()
 
+    def kinds(self) -> Sequence[str]:
+        """Return the kinds of weights."""
+        return KINDS
+
     def names(self, kind: str) -> Sequence[str]:
         """Return the names of the weights of a kind."""
         return list(self.library.paths(kind))
@@ -72,6 +81,8 @@ class ModelManager:
     def card(self, weights: Weights) -> dict[str, Any]:
         """Return what the weights were recognised as: `{"family": ..., "entries": [{"entry", "value", "why"}]}`."""
         source = self._source(weights)
+        if weights.kind in ADDED:
+            return added_card(weights, source.single)
         family, _ = families.recognise(source)
         reasons = family.card(source)
         entries = [{"entry": r.entry, "value": r.value, "why": r.why} for r in reasons]
@@ -101,7 +112,7 @@ class ModelManager:
             if isinstance(action, Evict):
                 del self._loaded[action.key]
         if key not in self._loaded:
-            network = family.build(source, part, dtype, self.device)
+            network = family.build(source, part, Place(dtype, self.device))
             self._loaded[key] = _Loaded(network, nbytes_of(network.module), 0)
         self._loaded[key].used = next(self._clock)
         return self._loaded[key]
@@ -114,8 +125,10 @@ class ModelManager:
         laid = [p for p in described.patches if p.kind in patches.KINDS]
         if not laid:
             return network
-        baked = patches.bake(network.module, [(p.strength, self._changes(p, network.module)) for p in laid])
-        return replace(network, patched=partial(patches.swapped, network.module, baked))
+        changes = [(p.strength, self._changes(p, network.module)) for p in laid]
+        baked = patches.bake(network.module, changes)
+        reports = tuple(change.report for _, change in changes)
+        return replace(network, patched=partial(patches.swapped, network.module, baked), reports=reports)
 
     def _changes(self, patch: Patch, module: nn.Module) -> patches.Changes:
         tensors = self._tensors(patch.weights) if patch.weights else patch.tensors
@@ -143,6 +156,20 @@ class ModelManager:
         return self._sources[path, weights.digest]
 
 
+def added_card(weights: Weights, header: Header) -> dict[str, Any]:
+    """Return the card of a file that is laid over a model: its tensors and what its maker wrote down."""
+    notes = {k: header.metadata[k][:200] for k in NOTED if k in header.metadata}
+    counted = {"entry": "tensors", "value": len(header), "why": "counted in the header"}
+    entries = [counted, *({"entry": k, "value": v, "why": "metadata of the file"} for k, v in notes.items())]
+    return {"family": weights.kind, "title": f"{len(header)} tensors for {weights.kind}", "entries": entries}
+
+
+def versions() -> str:
+    """Return what numbers depend on beside the code: library versions and the widest vector instructions."""
+    libraries = " ".join(f"{name} {metadata.version(name)}" for name in ("torch", "diffusers", "transformers"))
+    return f"{libraries} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def choose_dtype(part: str, parameters: int, device: torch.device) -> torch.dtype:
     """Return the number format to compute in: float32, but half as wide for large denoisers where that is faster."""
     if part != "model" or parameters < SMALL:
@@ -153,7 +180,7 @@ def choose_dtype(part: str, parameters: int, device: torch.device) -> torch.dtyp
 
 
 def embedding_vectors(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """Return the vectors (k, D) of a textual-inversion file: A1111's `emb_params`, SDXL's `clip_l`, or its only tensor."""
+    """Return the vectors (k, D) of a learnt embedding: A1111's `emb_params`, SDXL's `clip_l`, or the only tensor."""
     found = next((tensors[k] for k in ("emb_params", "clip_l") if k in tensors), None)
     if found is None and len(tensors) == 1:
         found = next(iter(tensors.values()))

@@ -32,7 +32,7 @@ CHUNK = 1 << 20
 
 
 class Library:
-    """Finds weights. `embedded` is the shipped model's folder; its `loras` and `embeddings` are listed like people's own."""
+    """Finds weights. `embedded` is the shipped model's folder; what lies in its `loras` and so on is listed as well."""
 
     def __init__(self, models_dir: Path, data_dir: Path, *, embedded: Path) -> None:
         self.models_dir, self.embedded = models_dir, embedded
@@ -79,7 +79,7 @@ class Digests:
         database.parent.mkdir(parents=True, exist_ok=True)
         self._database = database
         with self._open() as db:
-            db.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL)")
+            db.execute("CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
 
     def of(self, path: Path) -> str:
         """Return the digest of a file's content, or of a folder's files with their names."""
@@ -127,5 +127,6 @@ def _listed(root: Path, *, folders: bool) -> Sequence[tuple[str, Path]]:
             inner.clear()
             found.append((Path(base).relative_to(root).as_posix(), Path(base)))
         elif not folders:
-            found += [(p.relative_to(root).as_posix(), p) for f in files if (p := Path(base, f)).suffix.lower() == SUFFIX]
+            weights = (Path(base, f) for f in files if f.lower().endswith(SUFFIX))
+            found += [(p.relative_to(root).as_posix(), p) for p in weights]
     return sorted(found)

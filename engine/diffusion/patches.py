@@ -1,6 +1,6 @@
 """Weight patches: read from a file or a graph, matched to a loaded module's own parameters, baked by pointer swap.
 
-A patch is a set of changes dW = W' - W, one per parameter. All changes of a parameter are added in float32 and cast once.
+A patch is a set of changes dW = W' - W, one per parameter. Changes of a parameter are added in float32 and cast once.
 The original parameters are never written to, so leaving a patch restores the model bit for bit.
 LoRA: Hu et al. 2021, arXiv 2106.09685: dW = (alpha / r) B A.
 """
@@ -45,7 +45,7 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a patch's entries: applied, without a counterpart in the model, or of a shape that does not fit."""
+    """What became of a patch's entries: applied, without a counterpart in the model, or of another shape."""
 
     matched: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
@@ -53,8 +53,13 @@ class Report:
 
     def __str__(self) -> str:
         lists = {"without a counterpart": self.unmatched, "of another shape": self.wrong_shape}
-        rest = "".join(f", {len(v)} {k} ({', '.join(v[:5])}{', ...' if len(v) > 5 else ''})" for k, v in lists.items() if v)
-        return f"{len(self.matched)} matched{rest}"
+        rest = [f"{len(names)} {what} ({shortened(names)})" for what, names in lists.items() if names]
+        return ", ".join([f"{len(self.matched)} matched", *rest])
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,12 @@ def read_delta(tensors: Mapping[str, Tensor], module: nn.Module, component: str)
     parameters = dict(module.named_parameters())
     wrong = [n for n, t in tensors.items() if n not in parameters or parameters[n].shape != t.shape]
     if wrong:
-        raise BadFile(f"The patch is for another {component}: {len(wrong)} entries do not fit ({', '.join(wrong[:3])}).")
+        raise BadFile(f"The patch is for another {component}: {len(wrong)} entries do not fit ({shortened(wrong)}).")
     return Changes({n: t.float() for n, t in tensors.items()}, Report(tuple(tensors)))
 
 
-KINDS: Mapping[str, Callable[[Mapping[str, Tensor], nn.Module, str], Changes]] = {"lora": read_lora, "delta": read_delta}
+Reader = Callable[[Mapping[str, Tensor], nn.Module, str], Changes]
+KINDS: Mapping[str, Reader] = {"lora": read_lora, "delta": read_delta}
 """How a `Patch` of that kind is read."""
 
 
@@ -198,12 +204,13 @@ def bake(module: nn.Module, changes: Sequence[tuple[float, Changes]]) -> dict[st
 @contextlib.contextmanager
 def swapped(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Put `parameters` in the place of the module's own while the block runs."""
-    places = [(module.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], new) for name, new in parameters.items()]
-    originals = [owner._parameters[leaf] for owner, leaf, _ in places]
+    split = [(*name.rpartition(".")[::2], new) for name, new in parameters.items()]
+    places = [(module.get_submodule(path)._parameters, leaf, new) for path, leaf, new in split]
+    originals = [owner[leaf] for owner, leaf, _ in places]
     try:
         for owner, leaf, new in places:
-            owner._parameters[leaf] = new
+            owner[leaf] = new
         yield
     finally:
         for (owner, leaf, _), original in zip(places, originals, strict=True):
-            owner._parameters[leaf] = original
+            owner[leaf] = original

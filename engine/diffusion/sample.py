@@ -19,13 +19,23 @@ from engine.diffusion.stepping import StepInfo
 from engine.errors import BadInput
 from engine.types import Guider, Latent, Noise, Sampler
 
+BYTES_PER_CELL = 20_000  # of a latent, with guidance: about what a Stable Diffusion 1.x U-Net takes beside its weights
+
 
 class DiffusionNetwork(Protocol):
     """A denoising network as sampling needs it; `families.unet.UNet` is one."""
 
-    channels: int
-    denoiser: Denoiser
-    preview: Tensor | None  # (C + 1, 3) factors from latent channels to colours
+    @property
+    def channels(self) -> int:
+        """Channels of the latent."""
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network as D(x, sigma, cond) -> x0."""
+
+    @property
+    def preview(self) -> Tensor | None:
+        """Factors (C + 1, 3) from latent channels to colours, if known."""
 
 
 class Sampled(NamedTuple):
@@ -37,7 +47,7 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch:
-    """What is told about a run: `progress(done, total)` may raise to cancel; `picture` takes (h, w, 3) uint8 previews."""
+    """Who is told about a run: `progress(done, total)` may raise to cancel, `picture` takes previews (h, w, 3) uint8."""
 
     progress: Callable[[int, int], None] = lambda done, total: None
     wants_picture: Callable[[], bool] = lambda: False
@@ -52,7 +62,7 @@ def sample(
     latent: Latent,
     *,
     noise: Noise | None,
-    watch: Watch = Watch(),  # noqa: B008  # frozen
+    watch: Watch = Watch(),  # frozen
 ) -> Sampled:
     """Sample `latent` down `sigmas` (steps + 1,), after adding `noise` at sigmas[0]; None adds none.
 
@@ -74,9 +84,8 @@ def sample(
     report = _Report(keep, watch, network.preview, clean)
     algorithm = samplers.get(sampler.name)
     watch.progress(0, max(0, len(sigmas) - 1))
-    x = algorithm(
-        denoise, clean + start * eps, sigmas, noise=_step_noise(algorithm, source, clean), on_step=report, **sampler.options
-    )
+    step_noise = _step_noise(algorithm, source, clean)
+    x = algorithm(denoise, clean + start * eps, sigmas, noise=step_noise, on_step=report, **sampler.options)
     return Sampled(replace(latent, samples=x), replace(latent, samples=report.denoised))
 
 
@@ -118,3 +127,9 @@ def _cells(mask: Tensor, like: Tensor) -> Tensor:
     if spread.shape[-2:] == like.shape[-2:]:
         return spread
     return interpolate(spread, size=like.shape[-2:], mode="bilinear", antialias=True)
+
+
+def working_bytes(latent: Latent) -> int:
+    """Estimate the memory that one guided network call needs beside the weights."""
+    batch, _, h, w = latent.samples.shape
+    return 2 * batch * h * w * BYTES_PER_CELL

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -31,12 +31,29 @@ Vectors = Callable[[str], Tensor]
 class TextNetwork(Protocol):
     """A text encoder as prompts need it; `families.clip_text.ClipText` is one."""
 
-    length: int  # of a chunk, with its begin and end
-    width: int
-    begin: int
-    end: int
-    pad: int
-    vectors: Vectors
+    @property
+    def length(self) -> int:
+        """Tokens per chunk, with its begin and end."""
+
+    @property
+    def width(self) -> int:
+        """Width of a token embedding."""
+
+    @property
+    def begin(self) -> int:
+        """Id of the token that begins a chunk."""
+
+    @property
+    def end(self) -> int:
+        """Id of the token that ends a chunk."""
+
+    @property
+    def pad(self) -> int:
+        """Id of the token that fills a chunk."""
+
+    @property
+    def vectors(self) -> Vectors:
+        """Learnt embeddings by name."""
 
     def pieces(self, text: str) -> list[tuple[int, int, int]]:
         """Return (token id, begin, end) for each token of `text`."""
@@ -63,7 +80,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A prompt in chunks of `length` tokens. `ids` and `weights`: one row per chunk; `injected`: embeddings by place."""
+    """A prompt in chunks. `ids` and `weights`: one row per chunk; `injected`: learnt embeddings by row and column."""
 
     ids: tuple[tuple[int, ...], ...]
     weights: tuple[tuple[float, ...], ...]
@@ -209,11 +226,9 @@ def _words(network: TextNetwork, text: str, weight: float) -> list[_Unit]:
 def _cut(unit: _Unit, room: int) -> list[_Unit]:
     if len(unit.ids) <= room:
         return [unit]
-    cuts = range(0, len(unit.ids), room)
-    return [
-        _Unit(unit.text, unit.ids[i : i + room], unit.weight, None if unit.vectors is None else unit.vectors[i : i + room])
-        for i in cuts
-    ]
+    cuts = [slice(i, i + room) for i in range(0, len(unit.ids), room)]
+    vectors = unit.vectors
+    return [replace(unit, ids=unit.ids[cut], vectors=None if vectors is None else vectors[cut]) for cut in cuts]
 
 
 def _laid_out(network: TextNetwork, chunks: list[list[_Unit]]) -> Tokens:

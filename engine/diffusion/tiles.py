@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def tiled(
         out = function(x)
         on_tile(1, 1)
         return out
-    places = [(t, l) for t in _starts(height, side, overlap, grid) for l in _starts(width, side, overlap, grid)]
+    places = list(product(_starts(height, side, overlap, grid), _starts(width, side, overlap, grid)))
     total = weight = x.new_zeros(())
     for done, (top, left) in enumerate(places, 1):
         piece = function(x[:, :, top : top + side, left : left + side])
@@ -66,3 +67,21 @@ def _ramp(length: int, overlap: float) -> Tensor:
     distance = torch.arange(length, dtype=torch.float64) + 0.5
     edge = torch.minimum(distance, length - distance)
     return (edge / max(1.0, overlap * length)).clamp(max=1.0)
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+COPIES = 5  # of the widest activations alive at once in a convolutional autoencoder
+WHOLE_MAX = 2 << 30  # bytes up to which a picture is taken whole
+TILE = 512
+
+
+def working_bytes(batch: int, height: int, width: int, channels: int, tile: int = 0) -> int:
+    """Estimate the bytes that an autoencoder needs with `channels` float32 channels at full resolution."""
+    h, w = (min(side, tile) if tile else side for side in (height, width))
+    return batch * h * w * channels * 4 * COPIES
+
+
+def fitting(batch: int, height: int, width: int, channels: int) -> int:
+    """Return the tile side to use: 0 (whole) where memory allows."""
+    return 0 if working_bytes(batch, height, width, channels) <= WHOLE_MAX else TILE

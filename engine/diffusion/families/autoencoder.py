@@ -10,7 +10,8 @@ from typing import Any
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor, nn
 
-from engine.diffusion.families.load import assign, from_config
+from engine.diffusion.families.load import Place, assign, from_config
+from engine.diffusion.patches import Report
 from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
@@ -28,6 +29,7 @@ class Autoencoder:
     scale: float
     shift: float
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
+    reports: tuple[Report, ...] = ()
 
     def encode(self, pixels: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
         """Encode; the mode of the posterior, so that it is deterministic. `tile` in pixels, 0 = whole."""
@@ -64,12 +66,12 @@ class Autoencoder:
         return images.to(latents)
 
 
-def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Autoencoder:
+def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], place: Place) -> Autoencoder:
     """Build the autoencoder of `config` around `weights` (diffusers keys)."""
     cls = CLASSES.get(str(config.get("_class_name")))
     if cls is None:
         raise BadFile(f"The autoencoder is of class {config.get('_class_name')!r}; known: {', '.join(CLASSES)}.")
-    module = assign(from_config(cls, config), weights, "autoencoder")
+    module = assign(from_config(cls, config), weights, place, "autoencoder")
     return Autoencoder(
         module,
         factor_of(config),

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from engine.diffusion.families.load import Place
 from engine.diffusion.files import Header, read_config, read_header
 from engine.errors import BadFile
 
@@ -146,8 +147,8 @@ class Family(Protocol):
     def parts(self, source: Source) -> dict[str, Part]:
         """Return the networks that `source` holds."""
 
-    def build(self, source: Source, part: str, dtype: Any, device: Any) -> Any:
-        """Build one of its networks with its weights."""
+    def build(self, source: Source, part: str, place: Place) -> Any:
+        """Build one of its networks with its weights: a frozen dataclass with `module`, `patched` and `reports`."""
 
 
 def digest_of(chunks: Iterator[bytes]) -> str:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from engine.diffusion.families.load import assign
+from engine.diffusion.families.load import Place, assign
+from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
 from engine.errors import BadFile
 
@@ -27,6 +28,7 @@ class ClipText:
     tokenizer: CLIPTokenizer
     vectors: Vectors = no_embeddings
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
+    reports: tuple[Report, ...] = ()
 
     @property
     def length(self) -> int:
@@ -83,7 +85,9 @@ class ClipText:
         return hidden.float().cpu(), out.pooler_output.float().cpu()
 
 
-def build_clip_text(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Path) -> ClipText:
+def build_clip_text(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Path, place: Place
+) -> ClipText:
     """Build the text encoder of `config` around `weights`; keys with or without their `text_model.` prefix."""
     try:
         with torch.device("meta"):
@@ -92,8 +96,8 @@ def build_clip_text(config: Mapping[str, Any], weights: Mapping[str, Tensor], to
         raise BadFile(f"The text encoder's config does not fit: {error}.") from error
     named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith("position_ids")}
     named.pop("text_projection.weight", None)
-    assign(module, named, "text encoder")
-    positions = torch.arange(module.config.max_position_embeddings).expand((1, -1))
+    assign(module, named, place, "text encoder")
+    positions = torch.arange(module.config.max_position_embeddings).expand((1, -1)).to(place.device)
     module.embeddings.position_ids = positions  # a buffer that no file carries, left on the meta device
     return ClipText(module, load_tokenizer(tokenizer))
 

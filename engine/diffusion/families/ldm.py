@@ -1,4 +1,4 @@
-"""The single-file layout of CompVis' latent diffusion (LDM): configs from shapes, keys to diffusers' through its converters."""
+"""The single-file layout of CompVis' latent diffusion (LDM): configs read from shapes, keys renamed to diffusers'."""
 
 from __future__ import annotations
 

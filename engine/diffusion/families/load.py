@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from engine.errors import BadFile
 
 M = TypeVar("M", bound=nn.Module)
+CPU = torch.device("cpu")
 
 
 def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
@@ -23,7 +25,19 @@ def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
     return module
 
 
-def assign(module: M, weights: Mapping[str, Tensor], what: str) -> M:
+@dataclass(frozen=True)
+class Place:
+    """Where weights go: a number format and a device."""
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device = CPU
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """Move one tensor; integers keep their type."""
+        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def assign(module: M, weights: Mapping[str, Tensor], place: Place, what: str) -> M:
     """Give a module on the meta device its weights; BadFile names what is missing, left over or of another shape."""
     wanted = module.state_dict()
     missing = sorted(wanted.keys() - weights.keys())
@@ -32,13 +46,8 @@ def assign(module: M, weights: Mapping[str, Tensor], what: str) -> M:
     if missing or extra or wrong:
         raise BadFile(f"The {what} does not fit its file: {_few('missing', missing)}{_few('left over', extra)}"
                       f"{_few('of another shape', wrong)}".rstrip("; ") + ".")  # fmt: skip
-    module.load_state_dict(dict(weights), strict=True, assign=True)
+    module.load_state_dict({k: place.put(v) for k, v in weights.items()}, strict=True, assign=True)
     return module.eval().requires_grad_(False)
-
-
-def cast(module: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    """Move a module's floating-point weights to `dtype` and `device`."""
-    module.to(device=device, dtype=dtype)
 
 
 def _few(what: str, names: list[str]) -> str:

@@ -7,22 +7,29 @@ Rombach et al. 2022, arXiv 2112.10752.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.diffusion import preview
 from engine.diffusion.families import ldm
-from engine.diffusion.families.autoencoder import CLASSES, Autoencoder, build_autoencoder, decode_widths, factor_of
+from engine.diffusion.families.autoencoder import CLASSES, build_autoencoder, decode_widths, factor_of
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
-from engine.diffusion.families.clip_text import CLIP_TOKENIZER, ClipText, build_clip_text
-from engine.diffusion.families.load import cast
+from engine.diffusion.families.clip_text import CLIP_TOKENIZER, build_clip_text
+from engine.diffusion.families.load import Place
 from engine.diffusion.families.unet import UNet, build_unet
 from engine.errors import BadFile
 
 COMPONENTS = {"model": "unet", "clip": "text_encoder", "vae": "vae"}
 WIDTH = 768  # of CLIP ViT-L/14's text states
+PREVIEW_MAX = 20_000_000  # parameters of an autoencoder that is asked for its colours when a model is loaded
+PREVIEW_SAMPLES = 4
+SD_COLOURS = torch.tensor(
+    [[0.149, 0.1035, 0.104], [0.0935, 0.143, 0.0865], [-0.079, 0.0945, 0.132], [-0.092, -0.1355, -0.2365], [0.5] * 3]
+)  # (4 + 1, 3), the linear approximation known since 2022 (discuss.huggingface.co/t/23204), halved for 0..1
 
 
 class StableDiffusion1:
@@ -69,20 +76,26 @@ class StableDiffusion1:
         sizes = {part: _part_size(source, part) for part in COMPONENTS}
         return {part: Part(size, options[part]) for part, size in sizes.items() if size}
 
-    def build(self, source: Source, part: str, dtype: torch.dtype, device: torch.device) -> UNet | ClipText | Autoencoder:
-        """Build one part in `dtype` on `device`."""
+    def build(self, source: Source, part: str, place: Place) -> Any:
+        """Build one part (UNet, ClipText or Autoencoder) at `place`."""
         configs, _ = _configs(source)
         weights = _weights(source, part, configs)
-        network: UNet | ClipText | Autoencoder
         if part == "model":
-            network = build_unet(configs["unet"], weights, configs.get("scheduler", {}))
-        elif part == "clip":
+            unet = build_unet(configs["unet"], weights, configs.get("scheduler", {}), place)
+            return replace(unet, preview=self._preview(source, unet))
+        if part == "clip":
             tokenizer = source.path / "tokenizer" if source.configs else CLIP_TOKENIZER
-            network = build_clip_text(configs["text_encoder"], weights, tokenizer)
-        else:
-            network = build_autoencoder(configs["vae"], weights)
-        cast(network.module, dtype, device)
-        return network
+            return build_clip_text(configs["text_encoder"], weights, tokenizer, place)
+        return build_autoencoder(configs["vae"], weights, place)
+
+    def _preview(self, source: Source, unet: UNet) -> Tensor | None:
+        """Return colours for the latent's channels: fitted to a small autoencoder, known for Stable Diffusion's own."""
+        vae = self.parts(source).get("vae")
+        if vae and vae.parameters < PREVIEW_MAX:
+            autoencoder = self.build(source, "vae", Place())
+            latents = torch.randn(PREVIEW_SAMPLES, unet.channels, 16, 16, generator=torch.Generator().manual_seed(0))
+            return preview.fit(latents, autoencoder.decode(latents))
+        return SD_COLOURS if unet.channels == len(SD_COLOURS) - 1 else None
 
 
 def _recognise_folder(source: Source) -> Verdict:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from engine.diffusion import attention, levels
 from engine.diffusion.denoiser import Denoiser, Prediction
-from engine.diffusion.families.load import assign, from_config
+from engine.diffusion.families.load import Place, assign, from_config
 from engine.diffusion.levels import Levels
+from engine.diffusion.patches import Report
 from engine.errors import BadFile, BadInput
 from engine.types import Cond
 
@@ -34,6 +35,7 @@ class UNet:
     prediction: Prediction
     preview: Tensor | None = None
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
+    reports: tuple[Report, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -77,13 +79,15 @@ class UNet:
             )
 
 
-def build_unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], schedule: Mapping[str, Any]) -> UNet:
+def build_unet(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], schedule: Mapping[str, Any], place: Place
+) -> UNet:
     """Build the U-Net of `config` around `weights` (diffusers keys), with the noise schedule of `schedule`."""
-    module = assign(from_config(UNet2DConditionModel, config), weights, "U-Net")
+    module = assign(from_config(UNet2DConditionModel, config), weights, place, "U-Net")
     attention.install(module)
     prediction = str(schedule.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
-        raise BadFile(f"The scheduler config names the prediction type {prediction!r}; known: {', '.join(PREDICTIONS)}.")
+        raise BadFile(f"The scheduler config predicts {prediction!r}; known: {', '.join(PREDICTIONS)}.")
     return UNet(module, levels_of(schedule), PREDICTIONS[prediction])
 
 
