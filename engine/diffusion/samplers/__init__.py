@@ -6,20 +6,23 @@ marks a sampler that draws noise with its default options.
 
 Flow models use the same functions with sigma = s / (1 - s), s the flow time: Euler steps are the same in
 both, and the stochastic samplers keep the right marginals. s = 1 is sigma = infinity, so flow schedules start
-at s = 0.9999 (`levels.FLOW_MAX`). From there to the next level sigma falls by a factor of hundreds, which
-only the samplers that solve the linear part exactly or step in native time survive: see `flow_time`.
+at s = 0.9999 (`levels.FLOW_MAX`); from there sigma falls by a factor of hundreds in one step, which heun and
+dpm_2 do not survive: `Sampler.on` makes the deterministic samplers step in s instead.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from engine.diffusion import discovery
+from engine.diffusion.flow_time import in_flow_time
+from engine.diffusion.levels import Levels
+from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import Denoise, OnStep, Sample, StepNoise, silent
 
 
@@ -30,13 +33,25 @@ class Sampler:
     name: str
     sample: Sample
     order: int
-    stochastic: bool
+    stochastic: bool = False
+    brownian: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
         """The keyword-only options beside noise and on_step, with their defaults."""
         parameters = inspect.signature(self.sample).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    def on(self, levels: Levels) -> Sampler:
+        """Return the sampler as it is to be run on a schedule: in flow time if that is a flow and no noise is
+        drawn.
+        """
+        native = levels.kind == "flow" and not self.stochastic
+        return replace(self, sample=in_flow_time(self.sample)) if native else self
+
+    def noise(self, source: NoiseSource, like: Tensor) -> StepNoise:
+        """Return the step noise that this sampler needs, for a batch like `like`."""
+        return source.brownian(like) if self.brownian else source.steps(like)
 
     def __call__(
         self,
@@ -60,4 +75,5 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Sampler:
     """Return the sampler called `name`."""
     module = discovery.load(sys.modules[__name__], name, "sampler")
-    return Sampler(name, module.sample, getattr(module, "ORDER", 1), getattr(module, "STOCHASTIC", False))
+    marks = {mark: getattr(module, mark.upper(), False) for mark in ("stochastic", "brownian")}
+    return Sampler(name, module.sample, getattr(module, "ORDER", 1), **marks)

@@ -12,7 +12,7 @@ ORDER = 2
 
 
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
-    """Sample by Lu et al. 2022, arXiv 2206.00927, algorithm 1 (r = 1/2): two calls per step, one in the last."""
+    """Sample by Lu et al. 2022, arXiv 2206.00927, algorithm 1: two calls per step, one in the last."""
     for step in walk(sigmas):
         denoised = denoise(x, step.sigma)
         x = midpoint(denoise, x, denoised, step.sigma, step.sigma_next)

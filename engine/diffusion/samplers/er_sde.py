@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -59,7 +60,7 @@ def _phi(s: float) -> float:
 
 
 def _integral(sigma: float, sigma_next: float, k: int) -> float:
-    """Integrate (s - sigma)^k / phi(s) from sigma_next to sigma, over u = ln(s), where 1 / phi varies slowly."""
+    """Integrate (s - sigma)^k / phi(s) from sigma_next to sigma, over u = ln(s), where it is smooth."""
     points, weights = np.polynomial.legendre.leggauss(24)
     a, b = math.log(sigma_next), math.log(sigma)
     s = np.exp((b - a) / 2 * points + (a + b) / 2)
@@ -68,7 +69,7 @@ def _integral(sigma: float, sigma_next: float, k: int) -> float:
 
 def _derivatives(past: list[tuple[float, Tensor]]) -> list[Tensor]:
     """Return D' and D'' with respect to sigma by divided differences, as many as `past` allows."""
-    slopes = [(a - b) / (s - t) for (s, a), (t, b) in zip(past, past[1:], strict=False)]
+    slopes = [(a - b) / (s - t) for (s, a), (t, b) in pairwise(past)]
     if len(slopes) < 2:
         return slopes
     second = 2 * (slopes[0] - slopes[1]) / (past[0][0] - past[2][0])

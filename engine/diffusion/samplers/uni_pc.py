@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.diffusion.stepping import Denoise, OnStep, StepNoise, phi, walk
 
-ORDER = 3
+ORDER = 4  # the corrector raises the predictor's order by one
 
 Past = list[tuple[float, Tensor]]  # (lambda, D), newest first
 

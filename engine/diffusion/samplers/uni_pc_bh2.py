@@ -7,7 +7,7 @@ from torch import Tensor
 from engine.diffusion.samplers import uni_pc
 from engine.diffusion.stepping import Denoise, OnStep, StepNoise
 
-ORDER = 3
+ORDER = 4  # the corrector raises the predictor's order by one
 
 
 def sample(
