@@ -96,9 +96,8 @@ def resample(pixels: Tensor, width: int, height: int, filter: Filter = "lanczos"
 def place(canvas: Tensor, patch: Tensor, x: int, y: int) -> tuple[Tensor, Tensor]:
     """Return views of the parts of `canvas` and `patch` (B, H, W, ...) that meet when the patch lies at (x, y)."""
     left, top = max(x, 0), max(y, 0)
-    right, bottom = min(x + patch.shape[2], canvas.shape[2]), min(y + patch.shape[1], canvas.shape[1])
-    if right <= left or bottom <= top:
-        return canvas[:, :0], patch[:, :0]
+    right = max(left, min(x + patch.shape[2], canvas.shape[2]))
+    bottom = max(top, min(y + patch.shape[1], canvas.shape[1]))
     return canvas[:, top:bottom, left:right], patch[:, top - y : bottom - y, left - x : right - x]
 
 

@@ -12,7 +12,9 @@ from engine.node import STRING_MAX, Range, Text, node
 
 Line = Annotated[str, Text(multiline=False, max_length=1000)]
 Long = Annotated[str, Text()]
+PLACE = re.compile(r"\{([abcd])\}")
 PATTERN_SECONDS = 1.0
+PARTS_MAX = 1000
 
 
 class Match(NamedTuple):
@@ -58,12 +60,13 @@ def format_text(template: Long = "{a}", a: Any = "", b: Any = "", c: Any = "", d
         c: What stands for {c}.
         d: What stands for {d}.
     """
-    values = {"a": a, "b": b, "c": c, "d": d}
-    return _bounded(re.sub(r"\{([abcd])\}", lambda m: _shown(values[m[1]]), template))
+    shown = {name: _shown(value) for name, value in {"a": a, "b": b, "c": c, "d": d}.items()}
+    _check_length(len(template) + sum(len(shown[name]) for name in PLACE.findall(template)))
+    return PLACE.sub(lambda m: shown[m[1]], template)
 
 
 @node(category="text/tools")
-def replace_text(text: Long = "", find: Line = "", replacement: Long = "", regular: bool = False) -> str:
+def replace_text(text: Long = "", find: Line = "", replacement: Line = "", regular: bool = False) -> str:
     """Replace every occurrence of a text or pattern.
 
     Args:
@@ -107,7 +110,10 @@ def split_lines(text: Long = "", separator: Line = "", keep_empty: bool = False)
         keep_empty: Keep parts that hold nothing but spaces.
     """
     parts = [p.strip() for p in (text.split(separator) if separator else text.splitlines())]
-    return [p for p in parts if p or keep_empty]
+    kept = [p for p in parts if p or keep_empty]
+    if len(kept) > PARTS_MAX:
+        raise BadInput(f"The text has {len(kept)} parts; the limit is {PARTS_MAX}.", field="text")
+    return kept
 
 
 @node(category="text/tools")
@@ -141,9 +147,13 @@ def _shown(value: Any) -> str:
 
 
 def _bounded(text: str) -> str:
-    if len(text) > STRING_MAX:
-        raise BadInput(f"The text would be {len(text)} characters long; the limit is {STRING_MAX}.")
+    _check_length(len(text))
     return text
+
+
+def _check_length(length: int) -> None:
+    if length > STRING_MAX:
+        raise BadInput(f"The text would be {length} characters long; the limit is {STRING_MAX}.")
 
 
 def _pattern(pattern: str) -> Any:
