@@ -59,7 +59,8 @@ class Catalogue:
     def _ask(self) -> None:
         self._asked = self._asked or self._runner.request("catalogue")
         if not self._asked.done():
-            raise Unavailable("The worker is still reading the nodes. Ask again in a moment.")
+            why = "".join(f" It failed before: {worker.why}" for worker in self._runner.workers() if worker.why)
+            raise Unavailable(f"The worker is still reading the nodes. Ask again in a moment.{why}")
         asked, self._asked = self._asked, None
         self._adopt(asked.result())
 

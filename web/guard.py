@@ -29,6 +29,7 @@ UPLOAD_BYTES = 100 * 2**20
 UPLOAD_PATHS = frozenset({"/api/files"})
 # None of these can be sent by a page of another site without a preflight request, which is never granted.
 UPLOAD_MEDIA = frozenset({"application/octet-stream", "image/png", "image/jpeg", "image/webp", "video/mp4"})
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})  # these can
 SESSION_SECONDS = 30 * 86_400
 SECRET_BYTES = 32
 TICKETS_MAX = 32
@@ -160,7 +161,7 @@ def _check_body(request: web.Request) -> None:
     if "Content-Encoding" in request.headers:
         raise WrongMedia("Send the body as it is, without Content-Encoding.")
     allowed = UPLOAD_MEDIA if upload else {"application/json"}
-    if (request.body_exists or "Content-Type" in request.headers) and request.content_type not in allowed:
+    if request.content_type not in allowed and (request.body_exists or request.content_type in FORMS):
         raise WrongMedia(f"Content-Type must be {' or '.join(sorted(allowed))}, got {request.content_type[:80]}.")
 
 

@@ -83,7 +83,8 @@ async def _listen(runner: web.AppRunner, parts: Parts) -> str:
         await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        raise Unavailable(f"Cannot listen on {where}: {error.strerror}. Choose another --port or --host.") from error
+        reason = os.strerror(error.errno or 0)
+        raise Unavailable(f"Cannot listen on {where}: {reason}. Choose another --port or --host.") from error
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host.strip('[]') and host[0] != '[' else host}:{runner.addresses[0][1]}"
 

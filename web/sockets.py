@@ -21,7 +21,7 @@ from web.routing import Body, Routes, adapter
 
 HEARTBEAT_SECONDS = 20.0
 MESSAGE_BYTES = 64 * 2**10
-SOCKETS = web.AppKey("sockets", set[web.WebSocketResponse[Literal[True]]])
+SOCKETS = web.AppKey("sockets", set[web.WebSocketResponse])
 
 routes = Routes()
 
@@ -93,5 +93,6 @@ async def _send(ws: web.WebSocketResponse, frame: Frame) -> None:
 
 async def close_sockets(app: web.Application) -> None:
     """Tell every client that the server goes."""
-    for ws in set(app[SOCKETS]):
+    sockets = app[SOCKETS]
+    for ws in tuple(sockets):
         await ws.close(code=WSCloseCode.GOING_AWAY, message=b"The server stops.")

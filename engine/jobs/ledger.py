@@ -242,7 +242,7 @@ def _require(row: sqlite3.Row, *states: JobState) -> None:
 
 def _numbers(cursor: str, count: int) -> tuple[int, ...]:
     parts = cursor.split("_")
-    if len(parts) != count or not all(part.removeprefix("-").isdecimal() and len(part) < 20 for part in parts):
+    if len(parts) != count or not all(part.removeprefix("-").isdecimal() and len(part) < 19 for part in parts):
         raise NotFound(f"No such page: {cursor!r}. Pass the cursor of an earlier answer.")
     return tuple(map(int, parts))
 
