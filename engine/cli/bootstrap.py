@@ -19,8 +19,10 @@ import sys
 import threading
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from engine.cli.screen import Screen
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv"
@@ -272,31 +274,6 @@ class Progress:
         if self._installing:
             return lasting, f"  unpacked {min(installed, total)} of {total} packages, {spent}"
         return lasting, f"  [{self._seen}/{total}] {self._last}, {spent}"
-
-
-class Screen:
-    """Lines on standard error; on a terminal, one line is refreshed in place of many."""
-
-    def __init__(self, write: Callable[[str], object] = sys.stderr.write, *, live: bool | None = None) -> None:
-        self._write = write
-        self._live = sys.stderr.isatty() if live is None else live
-
-    def line(self, text: str) -> None:
-        """Show a line that stays."""
-        self._write(f"{self._clear()}{text}\n")
-        sys.stderr.flush()
-
-    def update(self, lasting: str, passing: str) -> None:
-        """Show the passing line on a terminal, the lasting one elsewhere."""
-        if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            self._write(f"{self._clear()}{passing[:width]}")
-            sys.stderr.flush()
-        elif lasting:
-            self.line(lasting)
-
-    def _clear(self) -> str:
-        return "\r\x1b[K" if self._live else ""
 
 
 def _quiet(command: list[str]) -> int:

@@ -36,7 +36,7 @@ def act(jobs: JobStore, args: argparse.Namespace) -> str:
     """Change the queue; returns a sentence."""
     if args.action == "cancel" and args.all:
         return f"Cancelled {jobs.cancel_all()} jobs."
-    job = find(jobs, args.id) if args.id else None
+    job = find(jobs, args.id) if args.id is not None else None
     match args.action:
         case "cancel" if job:
             state = jobs.cancel(job).state
@@ -56,7 +56,7 @@ def act(jobs: JobStore, args: argparse.Namespace) -> str:
 
 def find(jobs: JobStore, start: str) -> str:
     """Return the one id in the queue that begins with `start`."""
-    found = [job.id for job in waiting(jobs) if job.id.startswith(start)]
+    found = [job.id for job in waiting(jobs) if start and job.id.startswith(start)]
     if not found:
         raise NotFound(f"No job in the queue has an id that begins with {start!r}; main.py queue lists them.")
     if len(found) > 1:

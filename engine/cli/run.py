@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from engine import workflow
 from engine.cli.app import CANCELLED, FAILED
 from engine.cli.parser import settings_of
+from engine.cli.screen import Screen
 from engine.cli.show import Show
 from engine.cli.workflows import read
 from engine.errors import BadInput, NotFound
@@ -53,15 +55,15 @@ def main(args: argparse.Namespace) -> int:
     plain = read(args.file)
     given = overrides(args.sets)
     parsed = workflow.parse(plain).with_inputs(given)  # before anything heavy is loaded
-    show = Show(lambda text: None) if args.json else Show()
+    screen = Screen(io.StringIO() if args.json else sys.stderr)
     report = Report()
-    with cancelling(show) as cancelled, closing(Engine(settings_of(args))) as engine:
+    with cancelling(screen) as cancelled, closing(Engine(settings_of(args))) as engine:
         seeds = first_seeds(parsed, engine.registry.specs)
         for repeat in range(args.repeat):
             if args.repeat > 1:
-                show.line(f"{repeat + 1} of {args.repeat}")
+                screen.line(f"{repeat + 1} of {args.repeat}")
             inputs = given | {name: (seed + repeat) % (SEED_MAX + 1) for name, seed in seeds.items() if repeat}
-            result = engine.run(plain, inputs=inputs, wanted=args.only, emit=show, cancelled=cancelled.is_set)
+            result = engine.run(plain, inputs=inputs, wanted=args.only, emit=Show(screen), cancelled=cancelled.is_set)
             outputs = list(outputs_of(result, engine))
             report.add(result, outputs)
             if not args.json:
@@ -72,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(vars(report), ensure_ascii=False))
     else:
-        show.line(f"{report.state} in {report.seconds:.1f} s: {report.ran} nodes ran, {report.cached} were cached")
+        screen.line(f"{report.state} in {report.seconds:.1f} s: {report.ran} nodes ran, {report.cached} were cached")
     return CODES[report.state]
 
 
@@ -131,7 +133,7 @@ def tell(result: RunResult, outputs: Sequence[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def cancelling(show: Show) -> Iterator[threading.Event]:
+def cancelling(screen: Screen) -> Iterator[threading.Event]:
     """Give a flag that the first Ctrl+C sets; the second one stops at once."""
     flag = threading.Event()
     before = signal.getsignal(signal.SIGINT)
@@ -139,7 +141,7 @@ def cancelling(show: Show) -> Iterator[threading.Event]:
     def cancel(number: int, frame: object) -> None:
         flag.set()
         signal.signal(signal.SIGINT, before)
-        show.line("Cancelling; what has finished is kept (Ctrl+C again stops at once)")
+        screen.line("Cancelling; what has finished is kept (Ctrl+C again stops at once)")
 
     signal.signal(signal.SIGINT, cancel)
     try:

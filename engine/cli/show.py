@@ -1,63 +1,46 @@
-"""A run as lines on standard error: one that refreshes on a terminal, plain ones elsewhere."""
+"""A run as lines: progress refreshes one line on a terminal and is told every few seconds elsewhere."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
-from collections.abc import Callable
 
 from engine import events
+from engine.cli.screen import Screen
 
 PLAIN_SECONDS = 5.0  # between progress lines where they cannot be refreshed
 BAR = 20
 
 
 class Show:
-    """Turns the events of a run into lines."""
+    """Turns the events of a run into lines on a screen."""
 
-    def __init__(self, write: Callable[[str], object] = sys.stderr.write, *, live: bool | None = None) -> None:
-        self._write = write
-        self._live = sys.stderr.isatty() if live is None else live
-        self._shown = time.monotonic()
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._told = time.monotonic()
 
     def __call__(self, event: events.Event) -> None:
         """Show one event."""
         match event:
             case events.StepStarted(node=node, type=type):
-                self._pass(f"  {node}: {type}", due=self._live)
+                self._screen.update("", f"  {node}: {type}")
             case events.StepProgress():
-                self._pass(progress_line(event), due=self._live or self._waited())
+                text = progress_line(event)
+                self._screen.update(text if self._due() else "", text)
             case events.StepCached(node=node):
-                self.line(f"  {node}: cached")
+                self._screen.line(f"  {node}: cached")
             case events.StepDone(node=node, seconds=seconds):
-                self.line(f"  {node}: {seconds:.2f} s")
+                self._screen.line(f"  {node}: {seconds:.2f} s")
             case events.StepFailed(node=node):
-                self.line(f"  {node}: failed")
+                self._screen.line(f"  {node}: failed")
             case events.StepSkipped(node=node, because=because):
-                self.line(f"  {node}: skipped, {because} failed")
+                self._screen.line(f"  {node}: skipped, {because} failed")
 
-    def line(self, text: str) -> None:
-        """Show a line that stays."""
-        self._write(f"{self._clear()}{text}\n")
-        sys.stderr.flush()
-
-    def _pass(self, text: str, *, due: bool) -> None:
-        if due and self._live:
-            self._write(f"{self._clear()}{text[: shutil.get_terminal_size().columns - 1]}")
-            sys.stderr.flush()
-        elif due:
-            self.line(text)
-
-    def _waited(self) -> bool:
+    def _due(self) -> bool:
         now = time.monotonic()
-        if now - self._shown < PLAIN_SECONDS:
+        if now - self._told < PLAIN_SECONDS:
             return False
-        self._shown = now
+        self._told = now
         return True
-
-    def _clear(self) -> str:
-        return "\r\x1b[K" if self._live else ""
 
 
 def progress_line(event: events.StepProgress) -> str:
