@@ -71,9 +71,7 @@ def match(a: Tensor, b: Tensor, what: str = "The two inputs") -> tuple[Tensor, T
 
 def per_picture(pixels: Tensor, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
     """Apply an OpenCV or Pillow function to each (H, W[, 3]) float32 array of a batch."""
-    return torch.stack(
-        [torch.from_numpy(np.ascontiguousarray(change(p.contiguous().numpy()), np.float32)) for p in pixels]
-    )
+    return torch.from_numpy(np.stack([change(p.contiguous().numpy()) for p in pixels]).astype(np.float32, copy=False))
 
 
 def resample(pixels: Tensor, width: int, height: int, filter: Filter = "lanczos") -> Tensor:

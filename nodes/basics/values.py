@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any
 
 from engine.errors import BadInput
@@ -171,8 +172,8 @@ def describe(value: Any) -> str:
         size = " x ".join(str(n) for n in value.shape)
         spread = f", {float(value.min()):.4g} to {float(value.max()):.4g}" if value.numel() else ""
         return f"{size} {str(value.dtype).removeprefix('torch.')}{spread}"
-    if hasattr(value, "__dataclass_fields__"):
-        parts = (f"{name} {describe(getattr(value, name))}" for name in value.__dataclass_fields__)
+    if is_dataclass(value):
+        parts = (f"{f.name} {describe(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__name__}({', '.join(parts)})"
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(describe(v) for v in value[:8])}{', ...' if len(value) > 8 else ''}]"
