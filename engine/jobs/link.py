@@ -175,7 +175,9 @@ class WorkerLink:
         owner = owner_name(self._options.device, process.pid)  # before `wait`: then its start time is gone
         code = process.wait()
         with self._lock:
-            why = self._killed_for or _reason(code)
+            why = self._killed_for or _reason(code, self._log_tail())
+            if self._writer:
+                self._writer.close()
             orphans, self._replies, self._writer = self._replies, {}, None
             cast(BinaryIO, process.stdout).close()
         self._show("down", why=why)
@@ -192,9 +194,9 @@ class WorkerLink:
             return log.read().decode(errors="replace")
 
 
-def _reason(code: int) -> str:
+def _reason(code: int, log: str) -> str:
     """Put an exit code into words; negative is the signal that ended the process."""
     if code >= 0:
-        return f"it ended with exit code {code}"
+        return f"it ended with exit code {code}: {(log.strip() or 'no word').splitlines()[-1]}"
     name = signal.Signals(-code).name
     return f"it was ended by {name}" + (", often for want of memory" if name == "SIGKILL" else "")

@@ -207,11 +207,13 @@ def load(name: str) -> Callable[[WorkerOptions], Executor]:
     return factory
 
 
-def _take_stdout() -> BinaryIO:
-    """Keep stdout for frames; what nodes print goes to stderr."""
-    frames = os.fdopen(os.dup(1), "wb")
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for frames: nodes and their children read nothing, and print to stderr."""
+    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    return frames
+    return stdin, stdout
 
 
 def main() -> None:
@@ -226,7 +228,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
     leases = Leases(open_ledger(options.data_dir))
-    worker = Worker(leases, owner_name(options.device, os.getpid()), sys.stdin.buffer, _take_stdout())
+    worker = Worker(leases, owner_name(options.device, os.getpid()), *_take_pipes())
     worker.serve(lambda: load(options.executor)(options))
 
 
