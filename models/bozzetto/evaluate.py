@@ -9,7 +9,7 @@ from models.bozzetto.judge.score import accuracy
 from models.bozzetto.sampling import Parts, sample_latents
 from models.bozzetto.scenes import START, SceneSpec, caption, held_out, sample
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
-from models.bozzetto.train.autoencoder import to_images
+from models.bozzetto.pictures import to_images
 
 _ASKED = replace(START, several=0.0, two_objects=0.3)
 

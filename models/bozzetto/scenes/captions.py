@@ -2,6 +2,7 @@
 import numpy as np
 
 from models.bozzetto.scenes import vocabulary as words
+from models.bozzetto.scenes.puppet import pose_name
 from models.bozzetto.scenes.spec import ObjectSpec, SceneSpec
 
 EMPTY = 0.10  # share of empty captions
@@ -26,6 +27,8 @@ def _subject(spec: SceneSpec, r: Rng, full: bool) -> str:
     if not full and r.random() < FILLED:
         phrase = f"{words.FILLERS[int(r.integers(len(words.FILLERS)))]} {phrase}"
     phrase = words.article(phrase)
+    if first.noun == words.PUPPET and say and len(spec.objects) == 1:
+        phrase = f"{phrase} {pose_name(first.pose)}"
     if len(spec.objects) == 2:
         second = spec.objects[1 - spec.named_first]
         options = words.RELATION_WORDS[spec.relation or "next"]

@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from models.bozzetto.scenes import backgrounds, sprites, styles
+from models.bozzetto.scenes import backgrounds, puppet, sprites, styles
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.spec import RESOLUTION, ObjectSpec, SceneSpec
 
@@ -42,6 +42,11 @@ class Scene:
     def colours(self) -> tuple[str | None, ...]:
         """Colour words, None where an object has its own look."""
         return tuple(o.colour for o in self.spec.objects)
+
+    @property
+    def joints(self) -> list[np.ndarray | None]:
+        """For each object: (17, 2) pixel positions x, y of its joints (`puppet.JOINTS`), or None without any."""
+        return [puppet.joints(o.pose, o.side) + (o.x, o.y) if o.noun == words.PUPPET else None for o in self.spec.objects]
 
     @property
     def order(self) -> np.ndarray:
@@ -88,6 +93,8 @@ def _cast_shadow(image: np.ndarray, o: ObjectSpec) -> None:
 def _sprite(o: ObjectSpec, style: str) -> np.ndarray:
     """(side, side, 4) uint8 of an object, whatever it is drawn from."""
     source = styles.SOURCE_OF[style]
+    if o.noun == words.PUPPET:
+        return puppet.puppet(source, o.colour, o.pose, o.side)
     if o.paint:
         from models.bozzetto.scenes.paint import painted
 

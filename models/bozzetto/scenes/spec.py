@@ -53,7 +53,7 @@ class SceneSpec:
 class World:
     """What scenes are drawn from. The default is what the shipped model is trained on."""
 
-    objects: tuple[str, ...] = words.START_OBJECTS
+    objects: tuple[str, ...] = (*words.START_OBJECTS, words.PUPPET)
     colours: tuple[str, ...] = words.START_COLOURS
     styles: tuple[str, ...] = words.START_STYLES
     style_weights: tuple[float, ...] = (0.42, 0.2, 0.12, 0.14, 0.12)
@@ -71,7 +71,7 @@ START = World()
 EVERY_STYLE = ("3d", "flat", "ink", "pixel", "watercolor", "cartoon")
 # All icons that may be trained on: the autoencoder learns from it, so that the vocabulary can grow later.
 WIDE = replace(
-    START, objects=words.START_OBJECTS + words.GROWTH_OBJECTS, colours=tuple(words.COLOURS), styles=EVERY_STYLE,
+    START, objects=(*START.objects, *words.GROWTH_OBJECTS), colours=tuple(words.COLOURS), styles=EVERY_STYLE,
     style_weights=(0.34, 0.18, 0.12, 0.14, 0.12, 0.1), relations=words.RELATIONS,
 )  # fmt: skip
 
@@ -181,6 +181,7 @@ def _draw(seed: int, attempt: int, world: World) -> SceneSpec:
         size = _pick(r, words.SIZES, (0.15, 0.6, 0.25))
         position = _pick(r, words.POSITIONS, (0.18, 0.64, 0.18)) if size != "large" else "centre"
         objects = [_single(r, *pair[0], size, position, ground)]
+    objects = [replace(o, pose=int(r.integers(1 << 20))) if o.noun == words.PUPPET else o for o in objects]
     return SceneSpec(
         style, kind, tone, variant, (crop[0], crop[1]), bool(r.random() < 0.5), tuple(objects), size, position,
         relation, int(r.integers(1 << 30)), seed, first,

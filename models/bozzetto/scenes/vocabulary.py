@@ -22,7 +22,7 @@ OBJECTS = START_OBJECTS + GROWTH_OBJECTS + HELD_OUT_OBJECTS + (PUPPET,) + SOLIDS
 
 # Objects whose main surface takes a colour word without becoming something else.
 TINTABLE = tuple(
-    "cat dog rabbit fish butterfly apple mushroom cake car house tulip chair teapot umbrella balloon hat "
+    "puppet cat dog rabbit fish butterfly apple mushroom cake car house tulip chair teapot umbrella balloon hat "
     "octopus bicycle tent backpack guitar clock shirt gift book bed".split()
 )
 AIRBORNE = frozenset("butterfly rocket balloon airplane".split())
@@ -91,7 +91,7 @@ EXTRA_WORDS = tuple(
     "grass gray grey cyan gold silver colorful bright dark happy old new one four many some animal fruit toy person "
     "man woman child bird sheep flower lamp cup truck ship plane bottle table door window wall floor tower bridge "
     "road mountain hill cloud rain fire plain indoors outdoors cute funny beautiful simple make turn into add remove "
-    "it change color front side back top view facing standing sitting walking running jumping waving".split()
+    "it change color front side back top view facing standing sitting walking running jumping waving put replace".split()
 )
 # One object word is deliberately two tokens ("butter" + "fly"), for editing methods that must align tokens.
 # Other words are single tokens, except "3d", which CLIP's own word pattern splits at the digit.

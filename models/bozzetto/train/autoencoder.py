@@ -6,6 +6,7 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.bozzetto.pictures import psnr, to_images, to_tensor
 from models.bozzetto.scenes import START, WIDE, scene
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.train.loop import Settings
@@ -24,22 +25,6 @@ def build(widths: tuple[int, ...] = (32, 64, 128, 128), latent: int = CHANNELS) 
         upsample_block_type="pixel_shuffle", downsample_block_type="pixel_unshuffle",
         decoder_norm_types="rms_norm", decoder_act_fns="silu", scaling_factor=1.0,
     )  # fmt: skip
-
-
-def to_tensor(images: list[np.ndarray]) -> Tensor:
-    """uint8 (H, W, 3) pictures to a (B, 3, H, W) float32 batch in -1..1."""
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
-    return (batch / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def to_images(batch: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in -1..1 to (B, H, W, 3) uint8."""
-    return ((batch.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) dB between two batches in -1..1."""
-    return 10 * torch.log10(4 / (a - b).float().square().mean((1, 2, 3)).clamp_min(1e-12))
 
 
 def _gradients(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,14 +15,14 @@ from models.bozzetto.scenes import START, Scene, World, scene
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.scenes.spec import WIDE
-from models.bozzetto.train.autoencoder import to_tensor
+from models.bozzetto.pictures import to_tensor
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 
 OPEN = replace(START, allow_held_out=True)
 # Everything there is, the held-out icons and style too.
 EVERYTHING = replace(
-    WIDE, objects=words.START_OBJECTS + words.GROWTH_OBJECTS + words.HELD_OUT_OBJECTS, styles=words.STYLES,
+    WIDE, objects=(*WIDE.objects, *words.HELD_OUT_OBJECTS), styles=words.STYLES,
     style_weights=(1.0,) * len(words.STYLES), allow_held_out=True,
 )  # fmt: skip
 

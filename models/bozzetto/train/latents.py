@@ -10,7 +10,7 @@ from diffusers import AutoencoderDC
 from models.bozzetto import paths
 from models.bozzetto.scenes import START, captions, render, sample
 from models.bozzetto.train import state, tokenizer
-from models.bozzetto.train.autoencoder import to_tensor
+from models.bozzetto.pictures import to_tensor
 
 SHARD = 4096  # scenes in a file
 CAPTIONS = 8  # paraphrases of each scene

@@ -9,7 +9,8 @@ from transformers import CLIPTextModel
 from models.bozzetto.sampling import Parts, sample_latents
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.train import latents, state, tokenizer
-from models.bozzetto.train.autoencoder import CHANNELS, to_images
+from models.bozzetto.pictures import to_images
+from models.bozzetto.train.autoencoder import CHANNELS
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 from models.bozzetto.train.text import WIDTH
@@ -59,7 +60,7 @@ class UnetJob:
 
     rate_scales = {"text.": 0.3}
 
-    def __init__(self, settings: Settings, widths: tuple[int, ...] = (96, 192), shards: int = SHARDS) -> None:
+    def __init__(self, settings: Settings, widths: tuple[int, ...] = (128, 192), shards: int = SHARDS) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.latents, self.tokens = latents.load(shards)

@@ -1,0 +1,68 @@
+"""Write trained parts as diffusers folders: EMA weights, fp16 safetensors, ready for any loader."""
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderDC, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from models.bozzetto import paths
+from models.bozzetto.scenes import START, scene
+from models.bozzetto.train import state
+from models.bozzetto.train.autoencoder import build as build_autoencoder
+from models.bozzetto.pictures import to_tensor
+from models.bozzetto.train.recipes import RECIPES, make
+
+INDEX = {
+    "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False,
+    "safety_checker": [None, None], "feature_extractor": [None, None], "image_encoder": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"], "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderDC"],
+}  # fmt: skip
+
+
+@torch.no_grad()
+def put_ema(model: nn.Module, name: str) -> int:
+    """Fill a model with the EMA weights of a run's checkpoint; returns the step."""
+    saved = state.load(state.run_dir(name) / "state.pt")
+    for p, value in zip(model.parameters(), saved["ema"], strict=True):
+        p.copy_(value)
+    return int(saved["step"])
+
+
+@torch.no_grad()
+def freeze_autoencoder() -> AutoencoderDC:
+    """Write the autoencoder for the U-Net's training, with the scale that makes its latents' spread 1."""
+    net = build_autoencoder().eval()
+    put_ema(net, "autoencoder")
+    z = torch.cat([net.encode(to_tensor([scene(300_000_000 + 16 * k + i, START).image for i in range(16)])).latent for k in range(16)])
+    net.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
+    net.save_pretrained(state.run_dir("autoencoder") / "vae")
+    return net
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for file in source.iterdir():
+        shutil.copyfile(file, target / file.name)
+
+
+def export(target: Path = paths.HERE) -> None:
+    """Write text encoder, U-Net, autoencoder, tokenizer, scheduler and index in diffusers' layout."""
+    from models.bozzetto.train.unet import UnetJob, scheduler
+
+    job = make("unet", RECIPES["unet"])
+    assert isinstance(job, UnetJob)
+    step = put_ema(job.model, "unet")
+    text: CLIPTextModel = job.model.text
+    unet: UNet2DConditionModel = job.model.unet
+    vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae")
+    for part, name in ((text, "text_encoder"), (unet, "unet"), (vae, "vae")):
+        part.half().save_pretrained(target / name)
+    scheduler().save_pretrained(target / "scheduler")
+    _copy(state.run_dir("text") / "tokenizer", target / "tokenizer")
+    (target / "model_index.json").write_text(json.dumps(INDEX, indent=1) + "\n")
+    print(f"wrote {target} from step {step}")
