@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -56,7 +57,11 @@ def sample(
 
 
 def _phi(s: float) -> float:
-    return float(s * (math.exp(s**0.3) + 10))
+    return s * float(_phi_over_s(s))
+
+
+def _phi_over_s(s: Any) -> Any:
+    return np.exp(s**0.3) + 10
 
 
 def _integral(sigma: float, sigma_next: float, k: int) -> float:
@@ -64,13 +69,13 @@ def _integral(sigma: float, sigma_next: float, k: int) -> float:
     points, weights = np.polynomial.legendre.leggauss(24)
     a, b = math.log(sigma_next), math.log(sigma)
     s = np.exp((b - a) / 2 * points + (a + b) / 2)
-    return float((b - a) / 2 * np.sum(weights * (s - sigma) ** k / (np.exp(s**0.3) + 10)))
+    return float((b - a) / 2 * np.sum(weights * (s - sigma) ** k / _phi_over_s(s)))
 
 
 def _derivatives(past: list[tuple[float, Tensor]]) -> list[Tensor]:
-    """Return D' and D'' with respect to sigma by divided differences, as many as `past` allows."""
+    """Return D' and D'' at the newest sigma of the polynomial through `past`, as many as it allows."""
     slopes = [(a - b) / (s - t) for (s, a), (t, b) in pairwise(past)]
     if len(slopes) < 2:
         return slopes
     second = 2 * (slopes[0] - slopes[1]) / (past[0][0] - past[2][0])
-    return [slopes[0], second]
+    return [slopes[0] + (past[0][0] - past[1][0]) / 2 * second, second]
