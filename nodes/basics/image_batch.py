@@ -99,7 +99,7 @@ def contact_sheet(
 
     Args:
         images: Pictures or batches, in reading order; smaller ones are centred in their cells.
-        labels: One text per picture; none leaves the labels away.
+        labels: One text per picture, or one per batch; none leaves the labels away.
         columns: Pictures per row; 0 makes the sheet about square.
         gap: Space between pictures in pixels.
         color: Background; labels are black or white, whichever reads better on it.
@@ -108,6 +108,8 @@ def contact_sheet(
     cells = [p for i in images for p in i.pixels]  # each (H, W, 3)
     if not cells:
         raise BadInput("There are no pictures to lay out; connect at least one.", field="images")
+    if labels and len(labels) == len(images):
+        labels = [label for label, i in zip(labels, images, strict=True) for _ in i.pixels]
     if labels and len(labels) != len(cells):
         raise BadInput(f"There are {len(labels)} labels for {len(cells)} pictures; give one each.", field="labels")
     height, width = max(c.shape[0] for c in cells), max(c.shape[1] for c in cells)

@@ -51,7 +51,7 @@ def logic(a: bool = False, b: bool = False, operation: Literal["and", "or", "xor
     Args:
         a: First value.
         b: Second value.
-        operation: How.
+        operation: Which combination; `not a` ignores b.
     """
     return {"and": a and b, "or": a or b, "xor": a != b, "not a": not a}[operation]
 

@@ -393,6 +393,12 @@ def test_labels_are_written_below_and_can_be_read(color: str, ink: float) -> Non
     assert (second == second[0, 0]).all()
 
 
+def test_a_batch_may_share_a_label() -> None:
+    pair, one = solid_color("#808080", 40, 10, 2), solid_color("#404040", 40, 10)
+    shared = contact_sheet([pair, one], ["a", "b"]).pixels
+    assert close(shared, contact_sheet([pair, one], ["a", "a", "b"]).pixels, 0)
+
+
 def test_a_long_label_is_shortened_and_counts_must_agree() -> None:
     images = [solid_color("#808080", 40, 10)]
     long = contact_sheet(images, ["a very long label that cannot fit"], gap=3, color="#000000").pixels[0]
