@@ -47,7 +47,7 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told about a run: `progress(done, total)` may raise to cancel, `picture` takes previews (h, w, 3) uint8."""
+    """Who is told of a run: `progress(done, total)` may raise to cancel, `picture` takes previews (h, w, 3) uint8."""
 
     progress: Callable[[int, int], None] = lambda done, total: None
     wants_picture: Callable[[], bool] = lambda: False

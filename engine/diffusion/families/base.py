@@ -112,6 +112,13 @@ class Verdict:
     missing: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, family: str, signs: Mapping[str, bool], against: Mapping[str, bool]) -> Verdict:
+        """Sort signs for and against by whether they are there."""
+        found = tuple(sign for sign, there in signs.items() if there)
+        missing = tuple(sign for sign, there in signs.items() if not there)
+        return cls(family, found, missing, tuple(sign for sign, there in against.items() if there))
+
     @property
     def yes(self) -> bool:
         """Whether the file is of this family: every sign is there and nothing speaks against it."""

@@ -14,6 +14,7 @@ from engine.errors import BadFile
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 TEXT = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")
+LDM_VAE, DIFFUSERS_VAE = ("down", "block"), ("down_blocks", "resnets")
 GROUPS = 32
 HEADS = 8  # Stable Diffusion 1.x, at every level
 
@@ -83,16 +84,20 @@ def unet_config(header: Shapes) -> dict[str, Any]:
     }
 
 
-def vae_config(header: Shapes) -> dict[str, Any]:
-    """Read the autoencoder's config from its shapes; the scale is Stable Diffusion 1.x's, no file stores it."""
+def vae_config(header: Shapes, levels_at: str, blocks_at: str) -> dict[str, Any]:
+    """Read the autoencoder's config from its shapes; the scale is Stable Diffusion 1.x's, no file stores it.
+
+    `levels_at`, `blocks_at`: how the layout names encoder levels and their blocks (`LDM_VAE`, `DIFFUSERS_VAE`).
+    """
     prefix = vae_prefix(header) or ""
-    levels = _count(header, re.escape(prefix) + r"encoder\.down\.(\d+)\.") + 1
-    widths = [_shape(header, f"{prefix}encoder.down.{i}.block.0.conv1.weight")[0] for i in range(levels)]
+    start = re.escape(f"{prefix}encoder.{levels_at}.")
+    levels = _count(header, start + r"(\d+)\.") + 1
+    widths = [_shape(header, f"{prefix}encoder.{levels_at}.{i}.{blocks_at}.0.conv1.weight")[0] for i in range(levels)]
     return {
         "_class_name": "AutoencoderKL",
         "latent_channels": _shape(header, f"{prefix}decoder.conv_in.weight")[1],
         "block_out_channels": widths,
-        "layers_per_block": _count(header, re.escape(prefix) + r"encoder\.down\.0\.block\.(\d+)\.") + 1,
+        "layers_per_block": _count(header, start + rf"0\.{blocks_at}\.(\d+)\.") + 1,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "norm_num_groups": GROUPS,

@@ -115,7 +115,7 @@ def _recognise_folder(source: Source) -> Verdict:
         "added embeddings (SDXL)": unet.get("addition_embed_type") is not None,
         "class embeddings": unet.get("class_embed_type") is not None,
     }
-    return _verdict(signs, against)
+    return Verdict.of(StableDiffusion1.name, signs, against)
 
 
 def _recognise_file(header: Mapping[str, Any]) -> Verdict:
@@ -136,16 +136,7 @@ def _recognise_file(header: Mapping[str, Any]) -> Verdict:
         "conditioner.embedders (SDXL)": any(k.startswith("conditioner.embedders.") for k in header),
         "an OpenCLIP text encoder (SD 2.x)": "cond_stage_model.model.positional_embedding" in header,
     }
-    return _verdict(signs, against)
-
-
-def _verdict(signs: Mapping[str, bool], against: Mapping[str, bool]) -> Verdict:
-    return Verdict(
-        StableDiffusion1.name,
-        tuple(s for s, there in signs.items() if there),
-        tuple(s for s, there in signs.items() if not there),
-        tuple(s for s, there in against.items() if there),
-    )
+    return Verdict.of(StableDiffusion1.name, signs, against)
 
 
 def _shape(header: Mapping[str, Any], key: str) -> tuple[int, ...]:
@@ -160,7 +151,7 @@ def _configs(source: Source) -> tuple[Mapping[str, Any], dict[str, str]]:
     header = source.single
     configs: dict[str, Any] = {"unet": ldm.unet_config(header), "scheduler": {}}
     if ldm.vae_prefix(header) is not None:
-        configs["vae"] = ldm.vae_config(header)
+        configs["vae"] = ldm.vae_config(header, *ldm.LDM_VAE)
     if ldm.text_prefix(header):
         configs["text_encoder"] = ldm.text_config(header)
     why = dict.fromkeys(("unet", "vae", "text_encoder"), "shapes in the file")

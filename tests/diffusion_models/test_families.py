@@ -1,0 +1,183 @@
+"""Recognition by header, strict building, and the same numbers from every layout."""
+
+import json
+
+import pytest
+import torch
+
+from engine.diffusion import families
+from engine.diffusion.families import ldm
+from engine.diffusion.families.base import WHOLE, Source, open_source
+from engine.diffusion.families.load import Place
+from engine.diffusion.families.unet import levels_of
+from engine.diffusion.files import Header, Tensor
+from engine.diffusion.text import encode
+from engine.errors import BadFile, BadInput
+from engine.types import Cond
+from tests.diffusion_models import tiny
+
+UNET = ldm.UNET
+
+
+def file_of(tmp_path, **shapes):
+    """A source whose header holds the given shapes."""
+    named = {k.replace("__", "."): Tensor("F16", v) for k, v in shapes.items()}
+    return Source(tmp_path / "x.safetensors", {WHOLE: Header(named)})
+
+
+def sd(tmp_path, more=None, without=(), inputs=4, width=768):
+    names = {
+        f"{UNET}input_blocks.0.0.weight": (320, inputs, 3, 3),
+        f"{UNET}input_blocks.1.1.proj_in.weight": (320, 320, 1, 1),
+        f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (320, width),
+        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": (49408, width),
+        **(more or {}),
+    }
+    return file_of(tmp_path, **{k: v for k, v in names.items() if k not in without})
+
+
+@pytest.mark.parametrize("inputs", [4, 8, 9])
+def test_sd1_with_4_8_or_9_inputs_is_recognised(tmp_path, inputs):
+    family, verdict = families.recognise(sd(tmp_path, inputs=inputs))
+    assert family.name == "sd1"
+    assert not verdict.against
+
+
+STRANGERS = {
+    "sdxl": (
+        {f"{UNET}label_emb.0.0.weight": (1280, 2816), "conditioner.embedders.0.x": (1,)},
+        "has added embeddings label_emb",
+    ),
+    "sd2": (
+        {"cond_stage_model.model.positional_embedding": (77, 1024), f"{UNET}input_blocks.1.1.proj_in.weight": (320, 320)},
+        "an OpenCLIP text encoder",
+    ),
+    "video": ({f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3, 3)}, "with 4, 8 or 9 inputs"),
+    "seven inputs": ({f"{UNET}input_blocks.0.0.weight": (320, 7, 3, 3)}, "with 4, 8 or 9 inputs"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_strangers_are_named_unknown_with_the_nearest(tmp_path, kind):
+    more, sentence = STRANGERS[kind]
+    with pytest.raises(BadFile) as error:
+        families.recognise(sd(tmp_path, more))
+    assert "unknown kind. Nearest are Stable Diffusion 1.x" in error.value.message
+    assert sentence in error.value.message
+
+
+def test_random_keys_are_nothing(tmp_path):
+    with pytest.raises(BadFile, match="Nearest are none"):
+        families.recognise(file_of(tmp_path, a=(1,), b=(2,)))
+
+
+def test_every_family_is_found_and_orders_itself():
+    assert [f.name for f in families.all_families()][:2] == ["sd1", "vae"]
+    assert families.get("sd1").title == "Stable Diffusion 1.x"
+    with pytest.raises(BadFile, match="known are"):
+        families.get("sd9")
+
+
+@pytest.fixture(scope="module")
+def sources(models_dir):
+    return [open_source(models_dir / "diffusers" / "tiny"), open_source(models_dir / "checkpoints/sub/tiny.safetensors")]
+
+
+def test_both_layouts_hold_the_same_parts(sources):
+    for source in sources:
+        family, _ = families.recognise(source)
+        parts = family.parts(source)
+        assert list(parts) == ["model", "clip", "vae"]
+        assert parts["model"].options == {"channels": 4, "factor": 2, "size": 8 * 2 if source.configs else 64 * 2}
+        assert {r.entry for r in family.card(source)} >= {"family", "prediction", "latent channels", "text width"}
+        assert all(r.why for r in family.card(source))
+
+
+def test_both_layouts_give_the_numbers_of_the_plain_networks(sources):
+    """Parity: a call of each network equals diffusers' and transformers' own call on the same weights."""
+    unet, vae, text = tiny.networks()
+    x, t, ctx = torch.randn(2, 4, 8, 8), torch.tensor([3.0, 700.0]), torch.randn(2, 77, 64)
+    pixels, z = torch.rand(1, 8, 8, 3), torch.randn(1, 4, 4, 4)
+    for source in sources:
+        model, clip, ae = (families.get("sd1").build(source, part, Place()) for part in ("model", "clip", "vae"))
+        assert torch.equal(model(x, t, Cond(ctx)), unet(x, t, ctx).sample)
+        assert torch.equal(ae.decode(z), (vae.decode(z / 0.18215).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1))
+        latent = vae.encode(pixels.movedim(-1, 1) * 2 - 1).latent_dist.mean * 0.18215
+        assert torch.allclose(ae.encode(pixels), latent, atol=1e-6)
+        ids = torch.tensor([[49406, 320, 2368] + [49407] * 74])
+        out = text(ids)
+        encoded = encode(clip, "a cat")
+        assert torch.allclose(encoded.tokens, out.last_hidden_state, atol=1e-6)
+        assert torch.allclose(encoded.pooled, out.pooler_output, atol=1e-6)
+
+
+def test_clip_skip_is_an_earlier_layer_with_the_final_norm(sources):
+    clip = families.get("sd1").build(sources[0], "clip", Place())
+    _, _, text = tiny.networks()
+    ids = torch.tensor([[49406, 320, 2368] + [49407] * 74])
+    hidden = text(ids, output_hidden_states=True).hidden_states[-2]
+    assert torch.allclose(encode(clip, "a cat", skip=2).tokens, text.final_layer_norm(hidden), atol=1e-6)
+
+
+def test_autoencoders_of_their_own_load_in_both_layouts(tmp_path):
+    _, vae, _ = tiny.networks()
+    z = torch.randn(1, 4, 4, 4)
+    for name, state in (("ldm", tiny.vae_ldm_state(vae)), ("diffusers", vae.state_dict())):
+        source = open_source(tiny.write_file(tmp_path / f"{name}.safetensors", state))
+        family, _ = families.recognise(source)
+        assert family.name == "vae"
+        built = family.build(source, "vae", Place())
+        assert torch.equal(built.decode(z), (vae.decode(z / 0.18215).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1))
+        assert {"layout": {"ldm": "LDM", "diffusers": "diffusers"}[name]}.items() <= {
+            r.entry: r.value for r in family.card(source)
+        }.items()
+
+
+def test_missing_left_over_and_misshapen_weights_are_named(tmp_path):
+    state = tiny.ldm_state()
+    del state[f"{UNET}time_embed.0.bias"]
+    source = open_source(tiny.write_file(tmp_path / "a.safetensors", state))
+    with pytest.raises(BadFile, match=r"U-Net does not fit .*1 missing \(time_embedding.linear_1.bias"):
+        families.get("sd1").build(source, "model", Place())
+    state = tiny.ldm_state()
+    state[f"{UNET}time_embed.0.bias"] = torch.zeros(5)
+    source = open_source(tiny.write_file(tmp_path / "b.safetensors", state))
+    with pytest.raises(BadFile, match="1 of another shape"):
+        families.get("sd1").build(source, "model", Place())
+
+
+def test_a_config_that_does_not_fit_is_a_sentence(tmp_path):
+    folder = tiny.write_folder(tmp_path / "tiny")
+    config = json.loads((folder / "unet/config.json").read_text())
+    for change in ({"block_out_channels": [32]}, {"down_block_types": ["Nonsense"] * 2}, {"norm_num_groups": 7}):
+        (folder / "unet/config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(BadFile, match="UNet2DConditionModel does not fit"):
+            families.get("sd1").build(open_source(folder), "model", Place())
+
+
+def test_the_scheduler_config_decides_prediction_and_levels(tmp_path):
+    folder = tiny.write_folder(tmp_path / "v", scheduler={"prediction_type": "v_prediction", "beta_end": 0.02})
+    network = families.get("sd1").build(open_source(folder), "model", Place())
+    assert network.prediction == "v"
+    assert network.levels.sigma_max > 20
+    assert levels_of({"rescale_betas_zero_snr": True}).sigma_max > 1000
+    assert levels_of({"beta_schedule": "linear", "num_train_timesteps": 100}).count == 100
+    assert levels_of({"beta_schedule": "squaredcos_cap_v2"}).count == 1000
+    assert levels_of({"trained_betas": [0.1, 0.2]}).count == 2
+    with pytest.raises(BadFile, match="not known here"):
+        levels_of({"beta_schedule": "other"})
+
+
+def test_wrong_inputs_of_the_network_are_sentences(sources):
+    model = families.get("sd1").build(sources[0], "model", Place())
+    x, t = torch.zeros(1, 4, 8, 8), torch.tensor([1.0])
+    with pytest.raises(BadInput, match="4 channels"):
+        model(torch.zeros(1, 8, 8, 8), t, Cond(torch.zeros(1, 77, 64)))
+    with pytest.raises(BadInput, match="text 64 wide, the conditioning is 32 wide"):
+        model(x, t, Cond(torch.zeros(1, 77, 32)))
+
+
+def test_the_preview_map_is_fitted_to_the_models_own_decoder(sources):
+    model = families.get("sd1").build(sources[0], "model", Place())
+    assert model.preview is not None
+    assert model.preview.shape == (5, 3)
