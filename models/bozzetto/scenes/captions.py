@@ -3,6 +3,7 @@ import numpy as np
 
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.puppet import pose_name
+from models.bozzetto.scenes.solids import view_name
 from models.bozzetto.scenes.spec import ObjectSpec, SceneSpec
 
 EMPTY = 0.10  # share of empty captions
@@ -29,6 +30,8 @@ def _subject(spec: SceneSpec, r: Rng, full: bool) -> str:
     phrase = words.article(phrase)
     if first.noun == words.PUPPET and say and len(spec.objects) == 1:
         phrase = f"{phrase} {pose_name(first.pose)}"
+    if first.noun in words.SOLIDS and say and len(spec.objects) == 1:
+        phrase = f"a {view_name(first.view)} view of {phrase}"
     if len(spec.objects) == 2:
         second = spec.objects[1 - spec.named_first]
         options = words.RELATION_WORDS[spec.relation or "next"]

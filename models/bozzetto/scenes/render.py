@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from models.bozzetto.scenes import backgrounds, puppet, sprites, styles
+from models.bozzetto.scenes import backgrounds, puppet, solids, sprites, styles
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.spec import RESOLUTION, ObjectSpec, SceneSpec
 
@@ -47,6 +47,20 @@ class Scene:
     def joints(self) -> list[np.ndarray | None]:
         """For each object: (17, 2) pixel positions x, y of its joints (`puppet.JOINTS`), or None without any."""
         return [puppet.joints(o.pose, o.side) + (o.x, o.y) if o.noun == words.PUPPET else None for o in self.spec.objects]
+
+    def geometry(self) -> tuple[np.ndarray, np.ndarray]:
+        """Depth (H, W) towards the viewer in object units, NaN where unknown, and normals (H, W, 3), 0 there.
+
+        Known for the visible parts of objects of real geometry (`vocabulary.SOLIDS`).
+        """
+        depth = np.full(self.image.shape[:2], np.nan, np.float32)
+        normals = np.zeros((*self.image.shape[:2], 3), np.float32)
+        for o, mask in zip(self.spec.objects, self.masks, strict=True):
+            if o.noun in words.SOLIDS:
+                part = solids.solid(o.noun, o.colour, float(round(o.view / 15) * 15 % 360), o.side)
+                here, seen = np.s_[o.y : o.y + o.side, o.x : o.x + o.side], mask[o.y : o.y + o.side, o.x : o.x + o.side]
+                depth[here][seen], normals[here][seen] = part.depth[seen], part.normals[seen]
+        return depth, normals
 
     @property
     def order(self) -> np.ndarray:
@@ -95,6 +109,8 @@ def _sprite(o: ObjectSpec, style: str) -> np.ndarray:
     source = styles.SOURCE_OF[style]
     if o.noun == words.PUPPET:
         return puppet.puppet(source, o.colour, o.pose, o.side)
+    if o.noun in words.SOLIDS:
+        return solids.sprite(o.noun, source, o.colour, o.view, o.side)
     if o.paint:
         from models.bozzetto.scenes.paint import painted
 

@@ -69,9 +69,11 @@ class World:
 
 START = World()
 EVERY_STYLE = ("3d", "flat", "ink", "pixel", "watercolor", "cartoon")
+# The objects of real geometry alone: views, depth and normals are known.
+GEOMETRY = replace(START, objects=words.SOLIDS, two_objects=0.0, several=0.0)
 # All icons that may be trained on: the autoencoder learns from it, so that the vocabulary can grow later.
 WIDE = replace(
-    START, objects=(*START.objects, *words.GROWTH_OBJECTS), colours=tuple(words.COLOURS), styles=EVERY_STYLE,
+    START, objects=(*START.objects, *words.GROWTH_OBJECTS, *words.SOLIDS), colours=tuple(words.COLOURS), styles=EVERY_STYLE,
     style_weights=(0.34, 0.18, 0.12, 0.14, 0.12, 0.1), relations=words.RELATIONS,
 )  # fmt: skip
 
@@ -157,6 +159,15 @@ def _two(r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int 
     return _side_by_side(r, [a, b] if first_left else [b, a], ground), int(not first_left)
 
 
+def _posed(r: Rng, o: ObjectSpec) -> ObjectSpec:
+    """A pose for the puppet, a view for an object of real geometry."""
+    if o.noun == words.PUPPET:
+        return replace(o, pose=int(r.integers(1 << 20)))
+    if o.noun in words.SOLIDS:
+        return replace(o, view=float(r.choice((0, 90, 180, 270)) + r.integers(-2, 3) * 15) % 360)
+    return o
+
+
 def _draw(seed: int, attempt: int, world: World) -> SceneSpec:
     r = np.random.default_rng((seed, attempt))
     style = _pick(r, world.styles, world.style_weights)
@@ -181,7 +192,7 @@ def _draw(seed: int, attempt: int, world: World) -> SceneSpec:
         size = _pick(r, words.SIZES, (0.15, 0.6, 0.25))
         position = _pick(r, words.POSITIONS, (0.18, 0.64, 0.18)) if size != "large" else "centre"
         objects = [_single(r, *pair[0], size, position, ground)]
-    objects = [replace(o, pose=int(r.integers(1 << 20))) if o.noun == words.PUPPET else o for o in objects]
+    objects = [_posed(r, o) for o in objects]
     return SceneSpec(
         style, kind, tone, variant, (crop[0], crop[1]), bool(r.random() < 0.5), tuple(objects), size, position,
         relation, int(r.integers(1 << 30)), seed, first,

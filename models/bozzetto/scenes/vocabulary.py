@@ -23,7 +23,7 @@ OBJECTS = START_OBJECTS + GROWTH_OBJECTS + HELD_OUT_OBJECTS + (PUPPET,) + SOLIDS
 # Objects whose main surface takes a colour word without becoming something else.
 TINTABLE = tuple(
     "puppet cat dog rabbit fish butterfly apple mushroom cake car house tulip chair teapot umbrella balloon hat "
-    "octopus bicycle tent backpack guitar clock shirt gift book bed".split()
+    "octopus bicycle tent backpack guitar clock shirt gift book bed mug lamp truck cottage".split()
 )
 AIRBORNE = frozenset("butterfly rocket balloon airplane".split())
 FLOATING = frozenset("fish boat whale octopus".split())
