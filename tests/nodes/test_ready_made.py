@@ -1,0 +1,86 @@
+"""The workflows beside the nodes: each is valid, explained, laid out, and runs on the embedded model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine import graph, pictures, workflow
+from engine.jobs.execute import Engine
+from engine.settings import ROOT, Settings
+from tests.nodes.test_conformance import registry
+
+FILES = sorted(
+    p for p in (ROOT / "nodes").rglob("*.json") if json.loads(p.read_text()).get("format", "").startswith("sfumato/")
+)
+each = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("ready_made")
+    made = Engine(Settings(data_dir=folder / "data", output_dir=folder / "output", custom_nodes=()))
+    yield made
+    made.close()
+
+
+def read(file: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(file.read_text())
+    return plain
+
+
+@each
+def test_it_is_valid_as_a_whole(file: Path) -> None:
+    built = graph.build(workflow.parse(read(file)), registry().specs, whole=True)
+    assert set(built.nodes) == set(read(file)["nodes"])
+
+
+@each
+def test_it_is_explained_and_laid_out(file: Path) -> None:
+    plain = read(file)
+    assert file.with_suffix(".md").read_text().startswith(f"# {plain['name']}\n\n")
+    assert set(plain["layout"]["nodes"]) == set(plain["nodes"])
+    places = [(n["x"], n["y"]) for n in plain["layout"]["nodes"].values()]
+    assert len(set(places)) == len(places)
+    for entry in plain["form"]:
+        spec = registry().specs[plain["nodes"][entry["node"]]["type"]]
+        assert spec.input(entry["input"]), entry
+        assert entry["label"]
+
+
+@each
+def test_it_runs(file: Path, engine: Engine) -> None:
+    plain = with_few_steps(read(file))
+    result = engine.run(plain)
+    assert [str(p) for p in result.problems] == []
+    shown = [ref for ui in result.ui.values() for part in ui for ref in part.get("files", [])]
+    assert shown
+    for ref in shown:
+        data = engine.files.open(ref["digest"])[0].read_bytes()
+        assert pictures.decode(data).rgb.std() > 0.01
+        assert pictures.embedded_workflow(data) is not None
+
+
+def with_few_steps(plain: dict[str, Any]) -> dict[str, Any]:
+    plain = deepcopy(plain)
+    for node in plain["nodes"].values():
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = 2
+    return plain
+
+
+def test_outpainting_leaves_the_old_picture_alone(engine: Engine) -> None:
+    plain = with_few_steps(read(ROOT / "nodes" / "basics" / "outpaint.json"))
+    result = engine.run(plain)
+    (ref,) = (ref for ui in result.ui.values() for part in ui for ref in part["files"])
+    got = torch.from_numpy(pictures.decode(engine.files.open(ref["digest"])[0].read_bytes()).rgb)
+    old = torch.from_numpy(pictures.decode(engine.files.find("input", "house_on_beach.png").read_bytes()).rgb)
+    assert got.shape == (128, 128 + plain["nodes"]["pad"]["inputs"]["right"], 3)
+    assert (got[:, :112] - old[:, :112]).abs().max() < 1 / 255
+    assert (got[:, 128:] - old[:, -1:]).abs().mean() > 0.01  # more than the edge drawn out
