@@ -243,7 +243,11 @@ class FileStore:
         if name is None:
             name = self._reserve(prefix, suffix)
             path = safe_join(self._roots["output"], name)
-            _write(data, path)
+            try:
+                _write(data, path)
+            except Unavailable:
+                path.unlink()
+                raise
             self._remember("output", name, path.stat(), digest)
         return FileRef(digest, name, media)
 

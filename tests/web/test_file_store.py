@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadFile, BadInput, NotFound, Unavailable
-from engine.files import FileStore, sniff
+from engine.files import UNKNOWN_MEDIA, FileStore, sniff
 from engine.settings import Settings
 from engine.types import FileRef
 
@@ -62,7 +62,8 @@ def test_names_stay_unique(store: FileStore) -> None:
     assert put(store, b"other", "boat.png").name == "boat (2).png"
     assert put(store, b"x", "noend").name == "noend"
     assert put(store, b"y", "noend").name == "noend (2)"
-    assert store.names("input") == ["boat (2).png", "boat.png", "cat (2).png", "cat (3).png", "cat.png", "noend", "noend (2)"]
+    cats = ["cat (2).png", "cat (3).png", "cat.png"]
+    assert store.names("input") == ["boat (2).png", "boat.png", *cats, "noend", "noend (2)"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/", "x" * 256, "a\0b", "a:b", "\ud800"])
@@ -73,9 +74,13 @@ def test_bad_names_keep_nothing(store: FileStore, place: Settings, name: str) ->
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(store: FileStore, place: Settings) -> None:
-    with pytest.raises(KeyError), store.receive() as upload:
-        upload.write(b"half")
-        raise KeyError
+    def broken() -> None:
+        with store.receive() as upload:
+            upload.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
     assert list((place.data_dir / "files").iterdir()) == []
 
 
@@ -185,15 +190,16 @@ def test_a_full_disk_is_a_sentence(store: FileStore, place: Settings, monkeypatc
     with pytest.raises(Unavailable, match="No space left"):
         save(store, PNG)
     monkeypatch.undo()
-    assert save(store, PNG).name
+    assert store.names("output") == []
+    assert save(store, PNG).name == "a_00001.png"
     assert not [p for p in place.data_dir.rglob("*.tmp-*")]
 
 
 @pytest.mark.parametrize(
     ("head", "media"),
     [(PNG, "image/png"), (b"\xff\xd8\xff\xe0", "image/jpeg"), (b"RIFF....WEBPVP8 ", "image/webp"),
-     (b"\0\0\0\x20ftypisom", "video/mp4"), (b"<svg xmlns", "application/octet-stream"), (b"", "application/octet-stream"),
-     (b"RIFF....WAVE", "application/octet-stream"), (b"<html>", "application/octet-stream")],
+     (b"\0\0\0\x20ftypisom", "video/mp4"), (b"<svg xmlns", UNKNOWN_MEDIA), (b"", UNKNOWN_MEDIA),
+     (b"RIFF....WAVE", UNKNOWN_MEDIA), (b"<html>", UNKNOWN_MEDIA)],
 )  # fmt: skip
 def test_sniff(head: bytes, media: str) -> None:
     assert sniff(head) == media

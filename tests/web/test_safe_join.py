@@ -15,12 +15,13 @@ from engine.settings import Settings
 UP = ("..", "%2e%2e", "%252e%252e", "..%00", "\u2024\u2024", "\uff0e\uff0e", ". .", "...", ".. ", " ..")
 SEPARATORS = ("/", "\\", "%2f", "%5c", "//", "/./", "\uff0f", "\u2215", "/\\")
 TARGETS = ("etc/passwd", "secret.txt", "a", "")
-ROOTS = ("/", "//", "\\\\", "\\\\?\\C:\\", "\\\\.\\", "C:", "C:\\", "c:/", "file:///", "~/", "~root/", "/proc/self/root/")
+ROOTS = ("/", "//", "\\\\", "\\\\?\\C:\\", "\\\\.\\", "C:", "C:\\", "c:/", "file:///", "~/", "~root/", "/proc/1/root/")
 CORPUS = sorted(
     {f"{s.join([u] * n)}{s}{t}" for u in UP for s in SEPARATORS for t in TARGETS for n in (1, 3)}
     | {root + target for root in ROOTS for target in TARGETS}
-    | {"", ".", "..", "/", "a//b", "a/./b", "a/../b", "a/b/../../..", "a\0b", "a\nb", "a\x7fb", "nul\0.png", "\ud800", "a:b"}
-    | {"x" * 256, "x/" * 600, "\u00fc" * 128, "link", "link/secret.txt", "loop", "loop/a", "folder/link"}
+    | {"", ".", "..", "/", "a//b", "a/./b", "a/../b", "a/b/../../..", "a\0b", "a\nb", "a\x7fb", "nul\0.png"}
+    | {"\ud800", "a:b", "x" * 256, "x/" * 600, "\u00fc" * 128}
+    | {"link", "link/secret.txt", "loop", "loop/a", "folder/link"}
 )
 
 
@@ -55,12 +56,12 @@ def test_nothing_in_the_corpus_leads_outside(root: Path) -> None:
         assert path is None or not path.exists(), name
 
 
-@pytest.mark.parametrize("name", ["..", "../secret.txt", "/etc/passwd", "a\\b", "C:x", "a\0", "link", "loop/a", "x" * 256])
+@pytest.mark.parametrize("name", ["..", "../secret.txt", "/etc", "a\\b", "C:x", "a\0", "link", "loop/a", "x" * 256])
 def test_what_is_refused_outright(root: Path, name: str) -> None:
     assert joined(root, name) is None
 
 
-@pytest.mark.parametrize("name", ["ok.png", "folder/new.png", "50%2e.png", "\u00fc\u4e2d.png", ".hidden", "a b.png", "x" * 255])
+@pytest.mark.parametrize("name", ["ok.png", "folder/new", "50%2e.png", "\u00fc\u4e2d.png", ".dot", "a b", "x" * 255])
 def test_ordinary_names_are_taken(root: Path, name: str) -> None:
     assert joined(root, name) == root / name
 
