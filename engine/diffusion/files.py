@@ -86,18 +86,18 @@ def read_header(path: Path) -> Header:
     return _parse(text, status.st_size - 8 - length, path.name)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a small JSON object such as a component's `config.json`; BadFile if it is none."""
+def read_config(path: Path, *, limit: int = CONFIG_MAX) -> dict[str, Any]:
+    """Read a JSON object of at most `limit` bytes, such as a component's `config.json`; BadFile if it is none."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
-            text = file.read(CONFIG_MAX + 1)
-        plain = json.loads(text.decode()) if len(text) <= CONFIG_MAX else None
+            text = file.read(limit + 1)
+        plain = json.loads(text.decode()) if len(text) <= limit else None
     except OSError as error:
         raise BadFile(f"{path.name} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{path.name} is not valid JSON: {error}.") from error
     if not isinstance(plain, dict):
-        raise BadFile(f"{path.name} is not a JSON object of at most {CONFIG_MAX} bytes.")
+        raise BadFile(f"{path.name} is not a JSON object of at most {limit} bytes.")
     return plain
 
 

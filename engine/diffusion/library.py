@@ -28,6 +28,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "upscale_models": ("upscale_models", "ESRGAN"),
 }
 KINDS = ("embedded", *FOLDERS)
+SHIPPED = ("loras", "embeddings", "controlnet", "t2i_adapter", "gligen")  # what may lie beside the embedded model
 CHUNK = 1 << 20
 
 
@@ -46,7 +47,7 @@ class Library:
             raise NotFound(f"There is no kind of weights {kind!r}; known: {', '.join(KINDS)}.")
         roots = [self.models_dir / folder for folder in FOLDERS[kind]]
         found = {name: path for root in roots for name, path in _listed(root, folders=kind == "diffusers")}
-        shipped = _listed(self.embedded / kind, folders=False)
+        shipped = _listed(self.embedded / kind, folders=False) if kind in SHIPPED else ()
         return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **found}
 
     def path(self, weights: Weights) -> Path:

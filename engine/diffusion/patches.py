@@ -117,13 +117,15 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
             unmatched.append(stem)
             continue
         try:
-            delta = ops[0](parts, parameters[path])
-        except (ValueError, RuntimeError):
+            found = {path: ops[0](parts, parameters[path])}
+            if "diff_b" in parts:
+                bias = path.removesuffix("weight") + "bias"
+                found[bias] = difference({"diff": parts["diff_b"]}, parameters[bias])
+        except (ValueError, RuntimeError, KeyError):
             wrong.append(stem)
             continue
-        deltas[path] = deltas[path] + delta if path in deltas else delta
-        if "diff_b" in parts:
-            deltas[path.removesuffix("weight") + "bias"] = parts["diff_b"].float()
+        for name, delta in found.items():
+            deltas[name] = deltas[name] + delta if name in deltas else delta
         matched.append(stem)
     report = Report(tuple(matched), tuple(unmatched), tuple(wrong))
     total = len(matched) + len(unmatched) + len(wrong)

@@ -13,10 +13,14 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from engine.diffusion.families.load import Place, assign
+from engine.diffusion.files import read_config
 from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
 from engine.errors import BadFile
 
+VOCABULARY_MAX = 16 << 20  # bytes
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+DEFAULT_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 CLIP_TOKENIZER = Path(__file__).parent / "assets" / "clip_tokenizer"
 
 
@@ -103,9 +107,25 @@ def build_clip_text(
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Load CLIP's tokenizer from `vocab.json` and `merges.txt`; BadFile if they are not there or not valid."""
+    """Load CLIP's tokenizer from `vocab.json` and `merges.txt`; BadFile if they are not there or do not fit.
+
+    They are read and checked here, since transformers makes an empty tokenizer of a missing file and raises bare
+    exceptions for a broken one.
+    """
+    vocabulary = read_config(folder / "vocab.json", limit=VOCABULARY_MAX)
+    settings = read_config(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     try:
-        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BadFile(f"The tokenizer in {folder.name} could not be read: {str(error)[:200]}") from error
-    return tokenizer
+        lines = (folder / "merges.txt").read_text("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{folder.name}/merges.txt cannot be read: {error}.") from error
+    merges = [tuple(line.split(" ")) for line in lines[1:] if line.strip()]
+    whole = all(isinstance(i, int) and i >= 0 for i in vocabulary.values())
+    if not whole or not all(len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys() for m in merges):
+        raise BadFile(f"The tokenizer in {folder.name} is damaged: its merges do not fit its vocabulary.")
+    length = settings.get("model_max_length")
+    named = {k: settings[k] for k in SPECIAL_TOKENS if isinstance(settings.get(k), str) and settings[k] in vocabulary}
+    if not {named.get(k, d) for k, d in zip(SPECIAL_TOKENS, DEFAULT_SPECIAL, strict=False)} <= vocabulary.keys():
+        raise BadFile(f"The tokenizer in {folder.name} lacks the tokens for start and end of text.")
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=merges, model_max_length=length if isinstance(length, int) and length > 2 else 77, **named
+    )
