@@ -27,7 +27,9 @@ def test_names_are_those_in_the_folders(manager, models_dir):
     assert {"embedded", "checkpoints", "loras"} <= set(manager.kinds())
 
 
-@pytest.mark.parametrize("name", ["../diffusers/tiny", "/etc/passwd", "sub/../sub/tiny.safetensors", "", "a\0b", "x" * 9999])
+@pytest.mark.parametrize(
+    "name", ["../diffusers/tiny", "/etc/passwd", "sub/../sub/tiny.safetensors", "", "a\0b", "x" * 9999]
+)
 def test_names_that_are_not_listed_lead_nowhere(manager, name):
     with pytest.raises(NotFound) as error:
         manager.find("checkpoints", name)
@@ -51,7 +53,10 @@ def test_other_peoples_folder_names_and_links_are_followed_once(tmp_path):
     (root / "Lora" / "deep" / "loop").symlink_to(root / "Lora")
     save_file({"a": torch.zeros(1)}, root / "loras" / "a.safetensors")
     (root / "loras" / "notes.txt").write_text("x")
-    assert ModelManager(root, tmp_path / "data", embedded=tmp_path).names("loras") == ["a.safetensors", "deep/b.SafeTensors"]
+    assert ModelManager(root, tmp_path / "data", embedded=tmp_path).names("loras") == [
+        "a.safetensors",
+        "deep/b.SafeTensors",
+    ]
 
 
 def test_the_shipped_models_extras_are_listed_under_its_name(tmp_path):
@@ -123,12 +128,16 @@ def test_networks_are_loaded_once_and_evicted_least_recently_used_first(models_d
     with manager.use(parts["clip"]), manager.use(parts["vae"]):
         gc.collect()
         assert kept() is None  # the least recently used made room
-    with manager.use(parts["clip"]), pytest.raises(OutOfMemory, match="budget"), manager.use(parts["model"], working_bytes=10**9):
+    with (
+        manager.use(parts["clip"]),
+        pytest.raises(OutOfMemory, match="budget"),
+        manager.use(parts["model"], working_bytes=10**9),
+    ):
         pass
 
 
 def test_a_network_in_use_is_never_evicted(models_dir, tmp_path, parts):
-    unet, vae, _ = tiny.networks()
+    unet, _vae, _ = tiny.networks()
     manager = ModelManager(models_dir, tmp_path / "data", budget=device.nbytes_of(unet) + 1000)
     with manager.use(parts["model"]) as network:
         with pytest.raises(OutOfMemory), manager.use(parts["vae"]):
@@ -144,8 +153,14 @@ def test_patched_views_live_side_by_side_and_leave_the_model_alone(tmp_path, mod
         (tmp_path / name).symlink_to(models_dir / name)
     layer = "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"
     text_layer = "text_model_encoder_layers_0_mlp_fc2"
-    lora = {f"lora_unet_{layer}.lora_down.weight": torch.randn(2, 64), f"lora_unet_{layer}.lora_up.weight": torch.randn(32, 2)}
-    lora |= {f"lora_te_{text_layer}.lora_down.weight": torch.randn(2, 64), f"lora_te_{text_layer}.lora_up.weight": torch.randn(64, 2)}
+    lora = {
+        f"lora_unet_{layer}.lora_down.weight": torch.randn(2, 64),
+        f"lora_unet_{layer}.lora_up.weight": torch.randn(32, 2),
+    }
+    lora |= {
+        f"lora_te_{text_layer}.lora_down.weight": torch.randn(2, 64),
+        f"lora_te_{text_layer}.lora_up.weight": torch.randn(64, 2),
+    }
     save_file(lora, tmp_path / "loras" / "a.safetensors")
     manager = ModelManager(tmp_path, tmp_path / "data")
     weights = manager.find("loras", "a.safetensors")

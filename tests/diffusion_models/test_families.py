@@ -49,7 +49,10 @@ STRANGERS = {
         "has added embeddings label_emb",
     ),
     "sd2": (
-        {"cond_stage_model.model.positional_embedding": (77, 1024), f"{UNET}input_blocks.1.1.proj_in.weight": (320, 320)},
+        {
+            "cond_stage_model.model.positional_embedding": (77, 1024),
+            f"{UNET}input_blocks.1.1.proj_in.weight": (320, 320),
+        },
         "an OpenCLIP text encoder",
     ),
     "video": ({f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3, 3)}, "with 4, 8 or 9 inputs"),
@@ -80,7 +83,10 @@ def test_every_family_is_found_and_orders_itself():
 
 @pytest.fixture(scope="module")
 def sources(models_dir):
-    return [open_source(models_dir / "diffusers" / "tiny"), open_source(models_dir / "checkpoints/sub/tiny.safetensors")]
+    return [
+        open_source(models_dir / "diffusers" / "tiny"),
+        open_source(models_dir / "checkpoints/sub/tiny.safetensors"),
+    ]
 
 
 def test_both_layouts_hold_the_same_parts(sources):

@@ -45,7 +45,9 @@ def eps_of(unet, x, t, scale=3.0):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
 def test_euler_equals_diffusers_euler(network, parts):
-    scheduler = EulerDiscreteScheduler(**{k: v for k, v in BETAS.items() if k != "clip_sample"}, timestep_spacing="trailing")
+    scheduler = EulerDiscreteScheduler(
+        **{k: v for k, v in BETAS.items() if k != "clip_sample"}, timestep_spacing="trailing"
+    )
     scheduler.set_timesteps(6)
     unet, _, _ = tiny.networks()
     noise = NoiseSource.of(5, 2).initial(torch.zeros(2, 4, 8, 8))
@@ -129,7 +131,9 @@ def test_the_background_is_kept_at_the_level_after_each_step(network, parts):
 def test_a_mask_of_another_size_is_scaled(network, parts):
     clean, mask = torch.randn(1, 4, 8, 8), torch.zeros(1, 16, 16)
     mask[:, :8] = 1
-    out = sample(network, guider(parts), Sampler("euler"), sigmas_of(network, 2), Latent(clean, 2, mask=mask), noise=Noise(0))
+    out = sample(
+        network, guider(parts), Sampler("euler"), sigmas_of(network, 2), Latent(clean, 2, mask=mask), noise=Noise(0)
+    )
     assert torch.equal(out.latent.samples[:, :, 6:], clean[:, :, 6:])
 
 
@@ -157,7 +161,15 @@ def test_cancelling_stops_between_steps(network, parts):
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        sample(network, guider(parts), Sampler("euler"), sigmas_of(network, 6), empty(), noise=Noise(0), watch=Watch(progress))
+        sample(
+            network,
+            guider(parts),
+            Sampler("euler"),
+            sigmas_of(network, 6),
+            empty(),
+            noise=Noise(0),
+            watch=Watch(progress),
+        )
     assert steps == [0, 1, 2]
 
 
@@ -170,7 +182,9 @@ def test_numbers_that_are_not_finite_name_the_step(network, parts):
 
 def test_a_latent_of_another_model_is_a_sentence(network, parts):
     with pytest.raises(BadInput, match="16 channels, the model works on 4"):
-        sample(network, guider(parts), Sampler("euler"), torch.ones(2), Latent(torch.zeros(1, 16, 8, 8)), noise=Noise(0))
+        sample(
+            network, guider(parts), Sampler("euler"), torch.ones(2), Latent(torch.zeros(1, 16, 8, 8)), noise=Noise(0)
+        )
 
 
 def test_memory_grows_with_the_picture():

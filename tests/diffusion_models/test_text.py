@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.diffusion import text
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
-from engine.diffusion.text import Phrase, encode, parse, tokenise
+from engine.diffusion.text import encode, parse, tokenise
 from engine.errors import BadFile, BadInput
 
 

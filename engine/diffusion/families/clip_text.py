@@ -127,5 +127,8 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     if not {named.get(k, d) for k, d in zip(SPECIAL_TOKENS, DEFAULT_SPECIAL, strict=False)} <= vocabulary.keys():
         raise BadFile(f"The tokenizer in {folder.name} lacks the tokens for start and end of text.")
     return CLIPTokenizer(
-        vocab=vocabulary, merges=merges, model_max_length=length if isinstance(length, int) and length > 2 else 77, **named
+        vocab=vocabulary,
+        merges=merges,
+        model_max_length=length if isinstance(length, int) and length > 2 else 77,
+        **named,
     )
