@@ -217,6 +217,9 @@ def test_what_time_can_heal_is_tried_three_times_more(desk: Desk) -> None:
     desk.leases.finish(desk.leases.lease("w"), busy)
     assert desk.ledger.get(job).state is JobState.FAILED
     assert desk.ledger.get(job).problems == busy.problems
+    desk.ledger.retry(job)
+    desk.leases.finish(desk.leases.lease("w"), busy)
+    assert desk.ledger.get(job).state is JobState.QUEUED
 
 
 def test_the_result_and_its_events_are_visible_together(desk: Desk) -> None:
