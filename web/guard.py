@@ -47,8 +47,9 @@ class Guard:
     def __init__(self, token: str | None, *, secret: bytes, hosts: Iterable[str] = (), port: int = 0) -> None:
         self.token = token
         self._key = hashlib.sha256(secret + (token or "").encode()).digest()
-        self._hosts = LOOPBACK | {host.lower().rpartition("://")[2].partition(":")[0] for host in hosts}
-        self._origins = {host.lower() for host in hosts if "://" in host}
+        names = [host.strip().lower() for host in hosts]
+        self._hosts = LOOPBACK | {name.rpartition("://")[2].partition(":")[0] for name in names}
+        self._origins = {name for name in names if "://" in name}
         self._tickets: list[str] = []
         self.cookie = f"sfumato_{port}"  # browsers share cookies between the ports of a host
 
@@ -61,7 +62,7 @@ class Guard:
         if settings.token is not None and not loopback and len(settings.token) < TOKEN_CHARS_MIN:
             raise BadInput(f"A token for {settings.host} needs {TOKEN_CHARS_MIN} characters or more.")
         token = None if settings.no_token else settings.token or secrets.token_urlsafe(32)
-        hosts = () if ":" in settings.host else (settings.host,)  # an IPv6 address is known as the connection's own
+        hosts = (settings.host, *settings.allow_host.split(","))
         return cls(token, secret=_secret(settings.data_dir / "secret"), hosts=hosts, port=settings.port)
 
     # Secrets ---------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ async def _send(ws: web.WebSocketResponse, frame: Frame) -> None:
         head = json.dumps(frame.head).encode()
         await ws.send_bytes(struct.pack(">I", len(head)) + head + frame.blob)
     else:
-        await ws.send_str(json.dumps({"type": "frame", **frame.head}))
+        await ws.send_str(json.dumps({"type": "frame", "frame": frame.head}))
 
 
 async def close_sockets(app: web.Application) -> None:

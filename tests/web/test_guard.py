@@ -171,8 +171,11 @@ async def test_compressed_bodies_are_refused(served: Served) -> None:
     assert answer.status == 415
 
 
-async def test_behind_a_proxy_the_named_origin_counts() -> None:
-    guard = Guard(TOKEN, secret=b"s", hosts=("https://studio.example",))
+async def test_behind_a_proxy_the_named_origin_counts(tmp_path: Path) -> None:
+    names = "https://studio.example, studio.lan"
+    guard = Guard.from_settings(Settings(data_dir=tmp_path, token=TOKEN, allow_host=names))
+    assert await _refused(guard, {"Host": "studio.lan:8187", "Origin": "http://studio.lan:8187"}) is None
+    assert await _refused(guard, {"Host": "lan", "Origin": "http://lan"}) == 403
     assert await _refused(guard, {"Host": "studio.example", "Origin": "https://studio.example"}) is None
     assert await _refused(guard, {"Host": "studio.example", "Origin": "https://other.example"}) == 403
 

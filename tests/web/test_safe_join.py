@@ -15,7 +15,7 @@ from engine.settings import Settings
 UP = ("..", "%2e%2e", "%252e%252e", "..%00", "\u2024\u2024", "\uff0e\uff0e", ". .", "...", ".. ", " ..")
 SEPARATORS = ("/", "\\", "%2f", "%5c", "//", "/./", "\uff0f", "\u2215", "/\\")
 TARGETS = ("etc/passwd", "secret.txt", "a", "")
-ROOTS = ("/", "//", "\\\\", "\\\\?\\C:\\", "\\\\.\\", "C:", "C:\\", "c:/", "file:///", "~/", "~root/", "/proc/1/root/")
+ROOTS = ("/", "//", "\\\\", "\\\\?\\C:\\", "\\\\.\\", "C:", "C:\\", "c:/", "file:///", "~/", "~root/", "/proc/1/cwd/")
 CORPUS = sorted(
     {f"{s.join([u] * n)}{s}{t}" for u in UP for s in SEPARATORS for t in TARGETS for n in (1, 3)}
     | {root + target for root in ROOTS for target in TARGETS}

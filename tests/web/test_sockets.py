@@ -91,7 +91,7 @@ async def test_one_job_only(served: Served) -> None:
         assert await events(ws, 2) == [2]
         served.runner.tell({"kind": "step_progress", "job": one, "node": "n", "done": 1})
         served.runner.tell({"kind": "step_progress", "job": two, "node": "n", "done": 2})
-        assert (await ws.receive_json(timeout=5))["done"] == 2
+        assert (await ws.receive_json(timeout=5))["frame"]["done"] == 2
 
 
 async def test_progress_and_previews(served: Served) -> None:
@@ -99,11 +99,10 @@ async def test_progress_and_previews(served: Served) -> None:
         await subscribe(ws, await hello(ws))
         await asyncio.sleep(0.05)
         head = {"kind": "step_preview", "job": "j", "node": "s", "media": "image/jpeg"}
-        served.runner.tell({"kind": "step_progress", "job": "j", "node": "s", "done": 1, "total": 4})
+        started = {"kind": "step_started", "job": "j", "node": "s", "type": "show", "why": "first run"}
+        served.runner.tell(started)
         served.runner.tell(head, b"\xff\xd8picture")
-        assert await ws.receive_json(timeout=5) == {
-            "type": "frame", "kind": "step_progress", "job": "j", "node": "s", "done": 1, "total": 4,
-        }  # fmt: skip
+        assert await ws.receive_json(timeout=5) == {"type": "frame", "frame": started}
         data = await ws.receive_bytes(timeout=5)
         (size,) = struct.unpack(">I", data[:4])
         assert json.loads(data[4 : 4 + size]) == head

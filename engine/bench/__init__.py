@@ -1,0 +1,1 @@
+"""Measurements that stay in the project: `main.py bench NAME`."""
