@@ -11,7 +11,7 @@ import engine
 import web
 from tests.house.source import ROOT, sources
 
-HEAVY = ("torch", "diffusers", "transformers", "safetensors", "cv2", "scipy")
+HEAVY = ("torch", "diffusers", "transformers", "cv2", "scipy")
 WITH_TORCH = ("engine.diffusion",)
 ENGINE_SECONDS = 0.3
 PROBE = """
