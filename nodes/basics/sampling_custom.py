@@ -13,6 +13,7 @@ from engine.node import Range, Seed, node
 from engine.types import Conditioning, Guider, Latent, Model, Noise, Sampler, Sigmas
 from nodes.basics._sampling import SamplerName, Scale, ScheduleName, Steps, Strength, run, sigmas_of
 
+OPTION_MAX = 10
 Part = Annotated[float, Range(0, 1, 0.01)]
 
 
@@ -92,7 +93,21 @@ def sampler_choice(sampler: SamplerName = "dpmpp_2m", options: dict[str, Any] | 
     if wrong:
         there = ", ".join(f"{name} = {value}" for name, value in known.items()) or "none"
         raise BadInput(f"{sampler} has no setting {', '.join(wrong)}; its settings are: {there}.", field="options")
+    for name, value in given.items():
+        _check_option(name, value, known[name])
     return Sampler(sampler, given)
+
+
+def _check_option(name: str, value: Any, default: Any) -> None:
+    """Raise BadInput for what is not of the default's type: a text, or a number from 0 to OPTION_MAX."""
+    if isinstance(default, str):
+        fits, wanted = isinstance(value, str), "a text"
+    else:
+        kinds, low = ((int,), 1) if type(default) is int else ((int, float), 0)
+        fits = type(value) in kinds and low <= value <= OPTION_MAX
+        wanted = f"a {'whole ' if low else ''}number from {low} to {OPTION_MAX}"
+    if not fits:
+        raise BadInput(f"{name} needs {wanted}, got {str(value)[:40]}.", field="options")
 
 
 @node(category="sampling/custom", title="CFG guider")

@@ -16,7 +16,7 @@ from engine.diffusion.families.load import Place, assign
 from engine.diffusion.files import read_config
 from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
-from engine.errors import BadFile
+from engine.errors import BadFile, BadInput
 
 VOCABULARY_MAX = 16 << 20  # bytes
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -76,6 +76,9 @@ class ClipText:
                 embedded[row, position] = vector.to(embedded)
             return embedded
 
+        layers = int(self.module.config.num_hidden_layers)
+        if not 1 <= skip <= layers:
+            raise BadInput(f"This text encoder has {layers} layers; layer {skip} from the end is none of them.")
         device = self.module.embeddings.token_embedding.weight.device
         hook = self.module.embeddings.token_embedding.register_forward_hook(inject)
         try:
