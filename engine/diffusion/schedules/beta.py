@@ -23,7 +23,7 @@ def sigmas(levels: Levels, steps: int, *, alpha: float = 0.6, beta: float = 0.6)
 
 
 def quantiles(p: Tensor, alpha: float, beta: float) -> Tensor:
-    """Return the quantiles of Beta(alpha, beta) to about 1e-6, for alpha and beta of at least 1/2.
+    """Return the quantiles of Beta(alpha, beta) to about 5e-6, for alpha and beta of at least 1/2.
 
     With u = sin^2(theta) the density is sin^(2 alpha - 1) cos^(2 beta - 1) dtheta, without the poles at 0 and
     1.
