@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import BadInput, SfumatoError
 from engine.graph import Given, GraphNode
-from engine.keys import value_digest
+from engine.keys import is_plain, plain_value, value_digest
 from engine.node import InputSpec
 from engine.trace import Result
 from engine.workflow import Link
 
+ResultOf = Callable[[Link], Result]
+FileDigest = Callable[[str, str], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The inputs of one call by name. `args` in signature order; `lazy` those that were asked for; `files` file contents."""
+    """The inputs of one call by name: `args` in signature order, `lazy` ones asked for, contents of `files`."""
 
-    args: dict[str, Result]
-    lazy: dict[str, Result] = field(default_factory=dict)
+    args: Mapping[str, Result]
+    lazy: Mapping[str, Result]
     files: tuple[tuple[str, str], ...] = ()
 
     def digests(self) -> Iterator[tuple[str, str]]:
@@ -43,34 +46,26 @@ class Calls:
         return tuple(tuple(d for call in outputs for d in as_list(call[i])) for i in range(count))
 
 
-def bind(
-    node: GraphNode,
-    result_of: Callable[[Link], Result],
-    *,
-    demanded: Collection[str],
-    file_digest: Callable[[str, str], str],
-) -> Calls:
+def bind(node: GraphNode, result_of: ResultOf, *, demanded: Collection[str], file_digest: FileDigest) -> Calls:
     """Resolve a node's inputs. BadInput if lists of different lengths meet, or a file is not there."""
     args: dict[str, Result] = {}
     lazy: dict[str, Result] = {}
+    lengths: dict[str, int] = {}  # of the lists that must be taken apart
     for spec in node.spec.inputs:
-        value = node.inputs.get(spec.name)
-        is_late = spec.lazy and isinstance(value, (Link, Given))
-        if is_late and spec.name not in demanded:
+        value = node.inputs[spec.name]
+        late = spec.lazy and isinstance(value, (Link, Given))
+        if late and spec.name not in demanded:
             continue
         result = _resolve(spec, value, result_of)
-        (lazy if is_late else args)[spec.name] = as_list(result) if spec.list else result
-    many = _lengths(node, {**args, **lazy})
-    if not many:
-        return Calls((_with_files(node, args, lazy, file_digest),), False)
-    length = max(many.values()) if 0 not in many.values() else 0
-    for name, count in many.items():
-        if count not in (1, length):
-            names = ", ".join(f"{n} has {c}" for n, c in many.items())
-            raise BadInput(f"Lists of different lengths meet here: {names}. Make them equally long.", field=name)
-    elements = (
-        _with_files(node, _pick(node, args, i), _pick(node, lazy, i), file_digest) for i in range(length)
-    )
+        if isinstance(result, tuple) and not spec.list:
+            lengths[spec.name] = len(result)
+        (lazy if late else args)[spec.name] = result
+    if not lengths:
+        return Calls((Bound(args, lazy, _files(node, args, file_digest)),), False)
+    elements = []
+    for index in range(_common(lengths)):
+        own_args, own_lazy = _pick(args, lengths, index), _pick(lazy, lengths, index)
+        elements.append(Bound(own_args, own_lazy, _files(node, own_args, file_digest)))
     return Calls(tuple(elements), True)
 
 
@@ -84,40 +79,48 @@ def as_list(result: Result) -> tuple[str, ...]:
     return (result,) if isinstance(result, str) else result
 
 
-def _resolve(spec: InputSpec, value: Any, result_of: Callable[[Link], Result]) -> Result:
+def _resolve(spec: InputSpec, value: Any, result_of: ResultOf) -> Result:
     if isinstance(value, Link):
-        return result_of(value)
-    if isinstance(value, Given):
-        return value.result
-    if spec.list and isinstance(value, (list, tuple)):
+        result = result_of(value)
+    elif isinstance(value, Given):
+        result = value.result
+    elif spec.list and isinstance(value, (list, tuple)):
         return tuple(value_digest(v) for v in value)
-    return value_digest(value)
+    else:
+        return value_digest(value)
+    return as_list(result) if spec.list else result
 
 
-def _lengths(node: GraphNode, args: Mapping[str, Result]) -> dict[str, int]:
-    """Return the lengths of the lists that must be taken apart."""
-    takes_list = {i.name for i in node.spec.inputs if i.list}
-    return {n: len(r) for n, r in args.items() if isinstance(r, tuple) and n not in takes_list}
+def _common(lengths: Mapping[str, int]) -> int:
+    """Return the length that lists share; those of one element go with any."""
+    length = 0 if 0 in lengths.values() else max(lengths.values())
+    for name, count in lengths.items():
+        if count not in (1, length):
+            shown = ", ".join(f"{n} has {c}" for n, c in lengths.items())
+            raise BadInput(f"Lists of different lengths meet here: {shown}. Make them equally long.", field=name)
+    return length
 
 
-def _pick(node: GraphNode, args: dict[str, Result], index: int) -> dict[str, Result]:
-    takes_list = {i.name for i in node.spec.inputs if i.list}
-    return {
-        n: r if isinstance(r, str) or n in takes_list else r[0] if len(r) == 1 else r[index] for n, r in args.items()
-    }
+def _pick(args: Mapping[str, Result], lengths: Mapping[str, int], index: int) -> dict[str, Result]:
+    return {name: r[index if lengths[name] > 1 else 0] if name in lengths else r for name, r in args.items()}
 
 
-def _with_files(
-    node: GraphNode, args: dict[str, Result], lazy: dict[str, Result], file_digest: Callable[[str, str], str]
-) -> Bound:
-    """Add the content digests of files that the call names."""
+def _files(node: GraphNode, args: Mapping[str, Result], file_digest: FileDigest) -> tuple[tuple[str, str], ...]:
+    """Return the content digests of the files that a call names."""
     files = []
-    for spec in node.spec.inputs:
-        name = args.get(spec.name)
-        if spec.file and isinstance(name, str) and name.startswith("s:") and name != "s:":
-            try:
-                files.append((f"{spec.name}/content", file_digest(spec.file, name[2:])))
-            except SfumatoError as error:
-                error.field = error.field or spec.name
-                raise
-    return Bound(args, lazy, tuple(files))
+    for spec in node.spec.file_inputs:
+        for digest in as_list(args.get(spec.name, ())):
+            if not is_plain(digest):
+                raise BadInput(f"{spec.name} is not the name of a file: it is too long.", field=spec.name)
+            name = plain_value(digest)
+            if name:
+                files.append((f"{spec.name}/content", _digest(spec, name, file_digest)))
+    return tuple(files)
+
+
+def _digest(spec: InputSpec, name: str, file_digest: FileDigest) -> str:
+    try:
+        return file_digest(spec.file or "", name)
+    except SfumatoError as error:
+        error.field = error.field or spec.name
+        raise

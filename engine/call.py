@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from textwrap import shorten
 from typing import Any
 
 from engine import keys
@@ -13,10 +15,9 @@ from engine.codec import tensors_of
 from engine.context import Context, Files, Models, Nothing
 from engine.errors import BadInput, NodeFailed, OutOfMemory, SfumatoError
 from engine.graph import Given, GraphNode
-from engine.node import PYTHON_TYPES, Lazy, NodeSpec, OutputSpec
+from engine.node import InputSpec, Lazy, NodeSpec, OutputSpec, holds
 from engine.store import Store
 from engine.trace import Result, Traces
-from engine.types import Value
 from engine.workflow import Link
 
 log = logging.getLogger(__name__)
@@ -37,76 +38,100 @@ class Services:
 
 
 class Suspend(BaseException):
-    """The step must wait for `sources`; BaseException, so that no node swallows the one its lazy input raises."""
+    """The step must wait for `sources`, whose results are `gone` or not there yet.
 
-    def __init__(self, sources: Iterable[str]) -> None:
+    A BaseException, so that no node swallows the one that its lazy input raises.
+    """
+
+    def __init__(self, sources: Iterable[str], *, gone: bool = False) -> None:
         self.sources = list(sources)
+        self.gone = gone
 
 
 @dataclass
 class Values:
-    """The values behind one call's digests. `redo(node)` is called for each that is gone; then the step suspends."""
+    """The values behind one call's digests. Where one is gone, the step is suspended until its node has run again."""
 
     node: GraphNode
     bound: Bound
     store: Store
-    redo: Callable[[str], None]
     asked: list[str] = field(default_factory=list)
+    suspended: Suspend | None = None
+    _tensors: list[tuple[Any, int | None]] = field(default_factory=list)  # tensors handed out, and their versions then
 
-    def eager(self) -> dict[str, Any]:
-        """Return the values of inputs that need no asking."""
-        return {name: self._value(name, result) for name, result in self.bound.args.items()}
-
-    def lazy(self) -> dict[str, Any]:
-        """Return a Lazy for each lazy input; asking for one that is not there suspends the step."""
+    def arguments(self) -> dict[str, Any]:
+        """Return what the function is called with; asking a Lazy for what is not there suspends the step."""
         given: dict[str, Any] = {}
         for spec in self.node.spec.inputs:
-            if spec.name not in self.bound.args:
-                given[spec.name] = Lazy(lambda name=spec.name: self._asked(name))  # type: ignore[misc]
-            elif spec.lazy:
-                given[spec.name] = Lazy(lambda value=self._value(spec.name, self.bound.args[spec.name]): value)  # type: ignore[misc]
+            name = spec.name
+            if name not in self.bound.args:
+                given[name] = Lazy(partial(self._ask, spec))
+            else:
+                value = self._value(spec, self.bound.args[name])
+                given[name] = Lazy(partial(_same, value)) if spec.lazy else value
         return given
 
-    def _asked(self, name: str) -> Any:
-        if name not in self.asked:
-            self.asked.append(name)
-        if name not in self.bound.lazy:
-            source = self._source(name)
-            raise Suspend([source] if source else [])
-        return self._value(name, self.bound.lazy[name])
+    def changed(self) -> bool:
+        """Say whether a tensor that was handed out has been changed in place since."""
+        return any(_version(tensor) != version for tensor, version in self._tensors)
 
-    def _value(self, name: str, result: Result) -> Any:
-        raw = self.node.inputs[name]
+    def _ask(self, spec: InputSpec) -> Any:
+        if spec.name not in self.asked:
+            self.asked.append(spec.name)
+        try:
+            if spec.name not in self.bound.lazy:
+                raise Suspend(source_of(self.node, spec.name))
+            return self._value(spec, self.bound.lazy[spec.name])
+        except Suspend as suspended:
+            self.suspended = suspended
+            raise
+
+    def _value(self, spec: InputSpec, result: Result) -> Any:
+        raw = self.node.inputs[spec.name]
         if not isinstance(raw, (Link, Given)):
             return raw
-        try:
-            if isinstance(result, tuple):
-                return [self.store.get(d) for d in result]
-            return self._fitted(name, self.store.get(result))
-        except KeyError:
-            source = self._source(name)
-            if source is None:
-                raise NodeFailed("A value it was given is no longer stored; run the job again.", field=name) from None
-            self.redo(source)
-            raise Suspend([source]) from None
+        if isinstance(result, tuple):
+            return [self._stored(spec, digest) for digest in result]
+        return self._stored(spec, result)
 
-    def _fitted(self, name: str, value: Any) -> Any:
-        """Convert a number to text where text is wanted, and check a linked value's bounds."""
-        spec = self.node.spec.input(name)
-        assert spec is not None
+    def _stored(self, spec: InputSpec, digest: str) -> Any:
+        """Return a linked value, a number as text where text is wanted; it must keep the input's type and bounds."""
+        try:
+            value = self.store.get(digest)
+        except KeyError:
+            raise Suspend(source_of(self.node, spec.name), gone=True) from None
+        if not keys.is_plain(digest):
+            self._tensors += [(t, _version(t)) for t in tensors_of(value)]
         if isinstance(value, (bool, int, float)) and spec.types == {"STRING"}:
             value = str(value)
         return spec.check(value)
 
-    def _source(self, name: str) -> str | None:
-        raw = self.node.inputs[name]
-        link = raw.source if isinstance(raw, Given) else raw
-        return link.node if isinstance(link, Link) else None
+
+def _same(value: Any) -> Any:
+    return value
 
 
-def guarded(services: Services, node: GraphNode, context: Context, arguments: dict[str, Any]) -> Any:
+def _version(tensor: Any) -> int | None:
+    """Return torch's count of in-place changes; arrays (read-only) and inference tensors have none."""
+    try:
+        version: int = tensor._version
+    except (AttributeError, RuntimeError):
+        return None
+    return version
+
+
+def source_of(node: GraphNode, name: str) -> list[str]:
+    """Return the node that an input's value comes from, if it comes from one."""
+    value = node.inputs[name]
+    if isinstance(value, Given):
+        return [value.source] if value.source else []
+    return [value.node] if isinstance(value, Link) else []
+
+
+def guarded(
+    services: Services, node: GraphNode, context: Context, values: Values, arguments: Mapping[str, Any]
+) -> Any:
     """Call the node. Whatever it raises becomes an error with a sentence; a changed input is an error too."""
-    before = [(t, t._version) for t in tensors_of(list(arguments.values())) if hasattr(t, "_version")]
     try:
         value = services.functions[node.spec.id](context, **arguments)
     except SfumatoError:
@@ -116,8 +141,12 @@ def guarded(services: Services, node: GraphNode, context: Context, arguments: di
     except Exception as error:
         log.exception("node %s (%s) failed", node.id, node.spec.id)
         raise NodeFailed(f"{node.spec.title} failed unexpectedly: {type(error).__name__}: {error}") from error
-    if any(t._version != version for t, version in before):
-        services.store.forget_all()
+    finally:
+        if values.changed():
+            services.store.forget_all()
+    if values.suspended is not None:  # the node has swallowed it
+        raise values.suspended
+    if values.changed():
         raise NodeFailed(f"{node.spec.title} changed one of its inputs in place; it must work on a copy (`.clone()`).")
     return value
 
@@ -142,7 +171,7 @@ def _kept(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> Resu
 
 
 def _put(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> str:
-    if value is not None and not _is_of(value, output.type):
+    if value is not None and not holds(output.types, value):
         raise NodeFailed(f"{node.spec.title} gave a {type(value).__name__} for {output.name}, which is {output.type}.")
     try:
         return store.put(value)
@@ -150,22 +179,17 @@ def _put(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> str:
         raise NodeFailed(f"{node.spec.title}, output {output.name}: {error.message}") from error
 
 
-def _is_of(value: Any, socket: str) -> bool:
-    names = socket.split("|")
-    if "ANY" in names or isinstance(value, Value) and value.socket in names:
-        return True
-    return any(isinstance(value, PYTHON_TYPES.get(name, ())) for name in names)
+def facts_of(node: GraphNode, bound: Bound, services: Services) -> dict[str, str]:
+    """Return all that decides on a step's result, by name."""
+    code = keys.step_key(node.spec, services.numeric, ())[:16]
+    return {"@type": node.spec.id, "@code": code, **dict(bound.digests())}
 
 
-def reason(node: GraphNode, bound: Bound, services: Services, step: str) -> str:
-    """Say why a step runs, against its last run, and remember this one."""
-    now = dict(bound.digests())
-    now["@code"] = f"{node.spec.version} {node.spec.code} {services.numeric}"
-    before = services.traces.last_inputs(step)
-    services.traces.note_inputs(step, now)
-    if before is None:
+def reason(node: GraphNode, now: Mapping[str, str], before: Mapping[str, str] | None) -> str:
+    """Say why a step runs: what has changed between the facts of its last run and those of this one."""
+    if before is None or now["@type"] != before["@type"]:
         return "first run"
-    if now["@code"] != before.get("@code"):
+    if now["@code"] != before["@code"]:
         return "its code or a library changed"
     changes = [_change(node, n, before.get(n), now[n]) for n in now if now[n] != before.get(n)]
     changes += [f"{n} was removed" for n in before if n not in now]
@@ -179,6 +203,7 @@ def _change(node: GraphNode, name: str, before: str | None, now: str) -> str:
     if isinstance(raw, Link):
         return f"{name} changed (from {raw.node})"
     try:
-        return f"{name} changed from {keys.plain_value(before or '')!r} to {keys.plain_value(now)!r}"
+        old, new = keys.plain_value(before or ""), keys.plain_value(now)
+        return f"{name} changed from {shorten(repr(old), 60)} to {shorten(repr(new), 60)}"
     except KeyError:
         return f"{name.removesuffix('/content')} changed"

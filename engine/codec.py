@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -22,19 +22,27 @@ import safetensors
 import safetensors.numpy
 
 from engine import types as engine_types
-from engine.errors import BadFile, BadInput
+from engine.errors import BadFile, BadInput, Unavailable
 from engine.types import Record
 
 # Python and JSON types that stand for themselves in a skeleton
 PLAIN = (str, bool, int, type(None))
+# Element types of tensors that a safetensors file and numpy both know
+STORED = {"bool", "float16", "float32", "float64", "complex64"}.union(
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value taken apart: `skeleton` is canonical JSON, `arrays` its tensors, `digest` the SHA-256 over both."""
+    """A value taken apart: `skeleton` is JSON, `tensors` its plain CPU tensors, `arrays` views of them.
+
+    `digest` is the SHA-256 over skeleton and arrays.
+    """
 
     skeleton: bytes
     arrays: tuple[np.ndarray, ...]
+    tensors: tuple[Any, ...]
     digest: str
 
     @property
@@ -45,14 +53,23 @@ class Encoded:
 
 def encode(value: Any) -> Encoded:
     """Take `value` apart; BadInput if it holds something that cannot be stored."""
-    arrays: list[np.ndarray] = []
-    skeleton = canonical(_pack(value, arrays))
-    return Encoded(skeleton, tuple(arrays), _digest(skeleton, arrays))
+    tensors: list[Any] = []
+    try:
+        skeleton = json.dumps(_pack(value, tensors), separators=(",", ":"), allow_nan=False).encode()
+    except RecursionError:
+        raise BadInput("The value is nested too deeply, or contains itself.") from None
+    except ValueError as error:
+        raise BadInput(f"The value cannot be written down: {error}.") from error
+    arrays = tuple(t if isinstance(t, np.ndarray) else t.numpy() for t in tensors)
+    return Encoded(skeleton, arrays, tuple(tensors), _digest(skeleton, arrays))
 
 
-def decode(skeleton: bytes, arrays: list[Any]) -> Any:
-    """Put a value together again; `arrays` are what tensors become."""
-    return _unpack(json.loads(skeleton), arrays)
+def decode(skeleton: bytes, tensors: Sequence[Any]) -> Any:
+    """Put a value together again from its skeleton and tensors; BadFile if its type is not what it was."""
+    try:
+        return _unpack(json.loads(skeleton), tensors)
+    except (TypeError, ValueError, LookupError, RecursionError) as error:
+        raise BadFile(f"A stored value no longer fits its type: {error}") from error
 
 
 def canonical(plain: Any) -> bytes:
@@ -70,8 +87,8 @@ def tensors_of(value: Any) -> Iterator[Any]:
     if _is_tensor(value) or isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, dict):
-        for key in sorted(value):
-            yield from tensors_of(value[key])
+        for member in value.values():
+            yield from tensors_of(member)
     elif isinstance(value, (list, tuple)):
         for member in value:
             yield from tensors_of(member)
@@ -80,12 +97,13 @@ def tensors_of(value: Any) -> Iterator[Any]:
             yield from tensors_of(getattr(value, f.name))
 
 
-def settled(value: Any, encoded: Encoded) -> Any:
-    """Return `value` with tensors that are plain CPU data: no autograd graph, no inference mode, no other device."""
-    tensors = list(tensors_of(value))
-    if not any(_is_tensor(t) and (t.requires_grad or t.is_inference() or t.device.type != "cpu") for t in tensors):
-        return value
-    return decode(encoded.skeleton, [t.detach().cpu().clone() if _is_tensor(t) else t for t in tensors])
+def settled(encoded: Encoded) -> Any:
+    """Return the value as it will be read back, so that memory and disk never differ.
+
+    Tensors are shared with the encoded value, but a view of something larger is copied, not to keep all of it alive.
+    Arrays are read-only, as numpy does not tell when one is changed.
+    """
+    return decode(encoded.skeleton, [_compact(t) for t in encoded.tensors])
 
 
 def write_file(path: Path, encoded: Encoded) -> None:
@@ -97,81 +115,85 @@ def write_file(path: Path, encoded: Encoded) -> None:
 def read_file(path: Path, digest: str, *, framework: str = "pt") -> Any:
     """Read a value and verify it; BadFile if its bytes are not those of `digest`. `framework`: pt or numpy."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework=framework) as file:
             skeleton = (file.metadata() or {})["value"].encode()
-            arrays = [file.get_tensor(str(i)) for i in range(len(file.keys()))]
+            tensors = [file.get_tensor(str(i)) for i in range(len(file.keys()))]
     except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise BadFile(f"The stored value {path.name} cannot be read: {error}") from error
-    if _digest(skeleton, arrays) != digest:
-        raise BadFile(f"The stored value {path.name} has changed on disk.")
-    if framework == "numpy" or not arrays:
-        return decode(skeleton, arrays)
-    with safetensors.safe_open(path, framework=framework) as file:
-        return decode(skeleton, [file.get_tensor(str(i)) for i in range(len(arrays))])
+    return verified(skeleton, tensors, digest)
+
+
+def verified(skeleton: bytes, tensors: Sequence[Any], digest: str) -> Any:
+    """Put a value together again; BadFile if its digest is not `digest`."""
+    if _digest(skeleton, [np.asarray(t) for t in tensors]) != digest:
+        raise BadFile(f"The stored value {digest} has changed on disk.")
+    return decode(skeleton, tensors)
 
 
 # Taking apart and putting together ---------------------------------------------------------------------------------
 
 
-def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
+def _pack(value: Any, tensors: list[Any]) -> Any:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$f": repr(value)}
     if isinstance(value, tuple):
-        return {"$tuple": [_pack(v, arrays) for v in value]}
+        return {"$tuple": [_pack(v, tensors) for v in value]}
     if isinstance(value, list):
-        return [_pack(v, arrays) for v in value]
+        return [_pack(v, tensors) for v in value]
     if isinstance(value, dict):
-        return _pack_dict(value, arrays)
+        return _pack_dict(value, tensors)
     if isinstance(value, Record) and is_dataclass(value):
-        return {"$": _name(type(value)), **{f.name: _pack(getattr(value, f.name), arrays) for f in fields(value)}}
+        return {"$": _name(type(value)), **{f.name: _pack(getattr(value, f.name), tensors) for f in fields(value)}}
     if isinstance(value, bytes):
         return {"$b": base64.b64encode(value).decode()}
     if isinstance(value, np.ndarray):
-        arrays.append(np.ascontiguousarray(value))
-        return {"$n": len(arrays) - 1}
+        tensors.append(_plain_array(value))
+        return {"$n": len(tensors) - 1}
     if _is_tensor(value):
-        arrays.append(_to_numpy(value))
-        return {"$t": len(arrays) - 1}
-    raise BadInput(f"A {type(value).__name__} cannot travel along a link: use a value type, a number, text or a tensor.")
+        tensors.append(_plain_tensor(value))
+        return {"$t": len(tensors) - 1}
+    raise BadInput(f"A {type(value).__name__} cannot travel along a link: use a value type, number, text or tensor.")
 
 
-def _pack_dict(value: dict[Any, Any], arrays: list[np.ndarray]) -> Any:
+def _pack_dict(value: dict[Any, Any], tensors: list[Any]) -> Any:
     if not all(isinstance(k, str) for k in value):
         raise BadInput("A dict that travels along a link needs text keys.")
-    packed = {k: _pack(value[k], arrays) for k in sorted(value)}
+    packed = {k: _pack(v, tensors) for k, v in value.items()}
     return {"$d": packed} if any(k.startswith("$") for k in value) else packed
 
 
-def _unpack(plain: Any, arrays: list[Any]) -> Any:
+def _unpack(plain: Any, tensors: Sequence[Any]) -> Any:
     if isinstance(plain, list):
-        return [_unpack(v, arrays) for v in plain]
+        return [_unpack(v, tensors) for v in plain]
     if not isinstance(plain, dict):
         return plain
     if "$" in plain:
-        values = {k: _unpack(v, arrays) for k, v in plain.items() if k != "$"}
+        values = {k: _unpack(v, tensors) for k, v in plain.items() if k != "$"}
         return _class(plain["$"])(**values)
     match next(iter(plain.items()), None):
-        case ("$t" | "$n", index):
-            return arrays[index]
+        case ("$t", index):
+            return tensors[index]
+        case ("$n", index):
+            return _frozen(tensors[index])
         case ("$tuple", members):
-            return tuple(_unpack(v, arrays) for v in members)
+            return tuple(_unpack(v, tensors) for v in members)
         case ("$f", text):
             return float(text)
         case ("$b", text):
             return base64.b64decode(text)
         case ("$d", members):
-            return {k: _unpack(v, arrays) for k, v in members.items()}
-    return {k: _unpack(v, arrays) for k, v in plain.items()}
+            return {k: _unpack(v, tensors) for k, v in members.items()}
+    return {k: _unpack(v, tensors) for k, v in plain.items()}
 
 
-def _digest(skeleton: bytes, arrays: Any) -> str:
+def _digest(skeleton: bytes, arrays: Sequence[np.ndarray]) -> str:
     hashed = hashlib.sha256(b"sfumato-value/1\0")
     hashed.update(skeleton)
     for array in arrays:
         hashed.update(f"\0{array.dtype.str}{array.shape}\0".encode())
-        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        hashed.update(array.reshape(-1).view(np.uint8).data)
     return hashed.hexdigest()
 
 
@@ -179,13 +201,37 @@ def _is_tensor(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "untyped_storage")
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
-    """Return a CPU tensor's data; bfloat16 and other types numpy lacks become float32."""
-    plain = tensor.detach().cpu().contiguous()
+def _plain_tensor(tensor: Any) -> Any:
+    """Return a tensor as plain CPU data: no gradient, no inference mode; short floats that numpy lacks as float32."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind.startswith(("bfloat", "float8")):
+        tensor = tensor.float()
+    elif kind not in STORED:
+        raise BadInput(f"A tensor of {kind} cannot be stored; convert it to float32.")
     try:
-        return np.asarray(plain.numpy())
-    except TypeError:
-        return np.asarray(plain.float().numpy())
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        return plain.clone() if plain.is_inference() else plain
+    except RuntimeError as error:  # sparse and meta tensors
+        raise BadInput(f"This tensor cannot be stored: {error}") from error
+
+
+def _plain_array(array: np.ndarray) -> np.ndarray:
+    if array.dtype.name not in STORED:
+        raise BadInput(f"An array of {array.dtype} cannot be stored; convert it to float32.")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def _compact(tensor: Any) -> Any:
+    """Return a copy of an array or of a view of something larger, else the tensor itself."""
+    if isinstance(tensor, np.ndarray):
+        return tensor.copy()
+    return tensor if tensor.untyped_storage().nbytes() <= tensor.nbytes else tensor.clone()
+
+
+def _frozen(tensor: Any) -> np.ndarray:
+    array = np.asarray(tensor).view()
+    array.flags.writeable = False
+    return array
 
 
 def _name(kind: type) -> str:
@@ -198,7 +244,7 @@ def _class(name: str) -> type:
         _classes.cache_clear()  # a pack may have been loaded since
         kind = _classes().get(name)
     if kind is None:
-        raise BadFile(f"A stored value has the type {name}, which no loaded node pack defines.")
+        raise Unavailable(f"A stored value has the type {name}, which no loaded node pack defines. Install its pack.")
     return kind
 
 

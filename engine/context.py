@@ -88,8 +88,9 @@ class Context:
     files: Files = field(default_factory=Nothing.files)
     emit: Callable[[Event], None] = lambda event: None
     cancelled: Callable[[], bool] = lambda: False
-    _started: float = field(default_factory=time.monotonic)
-    _first: tuple[float, int] | None = None
+    _started: float = field(default_factory=time.monotonic)  # when counting began ...
+    _from: int = 0  # ... at this unit
+    _done: int = 0
     _shown: float = 0.0
     _previewed: float = 0.0
 
@@ -102,13 +103,14 @@ class Context:
         """Report `done` of `total` units; the rate and the time left are derived. Raises Cancelled when due."""
         self.check()
         now = time.monotonic()
-        if self._first is None or done < self._first[1]:
-            self._first = (self._started if done else now, 0)
+        if done == 0 or done < self._done:  # a new count begins
+            self._started, self._from = now, done
+        self._done = done
         if done < total and now - self._shown < PREVIEW_SECONDS:
             return
         self._shown = now
-        spent = now - self._first[0]
-        rate = done / spent if done and spent > 0 else None
+        spent = now - self._started
+        rate = (done - self._from) / spent if done > self._from and spent > 0 else None
         left = (total - done) / rate if rate else None
         self.emit(StepProgress(self.node, done, total, rate, left, note))
 

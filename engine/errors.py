@@ -61,6 +61,7 @@ class WorkflowInvalid(SfumatoError):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
+        """All that is wrong."""
         return self._problems
 
     def at(self, node: str) -> SfumatoError:

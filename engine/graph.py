@@ -1,16 +1,17 @@
-"""Workflow + catalogue -> Graph: subgraphs flattened, mute and bypass resolved, links typed, all problems at once."""
+"""Workflow + catalogue -> Graph: what is wanted, links typed, values within bounds, all problems at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import BadInput, Problem, WorkflowInvalid
-from engine.node import Expansion, InputSpec, NodeSpec
-from engine.workflow import OWN_INPUT, SUBGRAPH, Link, Workflow, WorkflowNode, nearest, parse
+from engine.flatten import Flat, fits, flatten
+from engine.node import PYTHON_TYPES, Expansion, InputSpec, NodeSpec
+from engine.workflow import Link, Workflow, parse
 
-CONVERSIONS = {("INT", "FLOAT"), ("BOOLEAN", "STRING"), ("INT", "STRING"), ("FLOAT", "STRING")}
+WRITTEN = PYTHON_TYPES.keys() | {"ANY"}  # socket types whose values a file can hold
 # What to put between two sockets that do not fit, for the sentence of a refusal
 CONVERTERS = {
     ("IMAGE", "LATENT"): "vae_encode",
@@ -27,7 +28,8 @@ class Given:
     """A result that is known already, handed to a node by digest: one value's, or those of a list. `source` made it."""
 
     result: str | tuple[str, ...]
-    source: Link | None = None
+    type: str = "ANY"
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,10 @@ class GraphNode:
     spec: NodeSpec
     inputs: Mapping[str, Any]
 
-    def links(self, *, lazy: bool | None = None) -> Iterator[tuple[InputSpec, Link]]:
-        """Yield the linked inputs; `lazy` keeps only lazy (True) or eager (False) ones."""
-        for spec in self.spec.inputs:
-            value = self.inputs.get(spec.name)
-            if isinstance(value, Link) and (lazy is None or spec.lazy is lazy):
-                yield spec, value
+    def sources(self, *, lazy: bool) -> list[str]:
+        """Return the nodes that its inputs are linked to; without `lazy`, lazy inputs are left out."""
+        linked = ((i, self.inputs[i.name]) for i in self.spec.inputs)
+        return [v.node for i, v in linked if isinstance(v, Link) and (lazy or not i.lazy)]
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,6 @@ class Graph:
 
     nodes: Mapping[str, GraphNode]
     wanted: tuple[str, ...]
-
-
-@dataclass
-class _Build:
-    """What one call of `build` collects."""
-
-    specs: Mapping[str, NodeSpec]
-    raw: dict[str, WorkflowNode] = field(default_factory=dict)
-    aliases: dict[Link, Any] = field(default_factory=dict)  # a subgraph's or bypassed node's output -> what it means
-    problems: list[Problem] = field(default_factory=list)
-
-    def problem(self, code: str, message: str, node: str, field: str | None = None) -> None:
-        self.problems.append(Problem(code, message, node, field))
 
 
 def build(
@@ -76,241 +63,157 @@ def build(
 ) -> Graph:
     """Check a workflow against the catalogue and return its Graph; WorkflowInvalid lists every problem.
 
-    Only what the `wanted` nodes depend on is checked and kept (default: the nodes that save or show something, else those
-    nothing depends on), so that a half-drawn branch does not stop the rest. `whole` checks everything.
+    Only what the `wanted` nodes depend on is checked and kept (default: the nodes that save or show something, else
+    those nothing depends on), so that a half-drawn branch does not stop the rest. `whole` checks everything.
     """
-    state = _Build(specs)
-    _flatten(state, workflow.nodes, workflow, "", ())
-    _resolve_modes(state)
-    targets = _targets(state, wanted) or _default_outputs(state)
-    for name in targets:
-        if name not in state.raw:
-            state.problem("unknown_node", f"The wanted node does not exist.{nearest(name, state.raw)}", name)
-    kept = set(state.raw) if whole else _reachable(state, targets)
-    if not state.raw:
-        state.problems.append(Problem("empty", "The workflow has no nodes to run."))
-    nodes = {name: checked for name in state.raw if name in kept and (checked := _check(state, name))}
-    if not state.problems:
-        _check_cycles(state, nodes)
-    if state.problems:
-        raise WorkflowInvalid(state.problems)
+    flat = flatten(workflow, specs)
+    targets = _targets(flat, wanted) or _default_outputs(flat)
+    for name in [n for n in targets if n not in flat.nodes]:
+        reason = "is muted, or needs something muted" if name in flat.muted else "does not exist"
+        flat.problem("unknown_node", f"The wanted node {reason}.{flat.nearest(name, flat.nodes)}", name)
+    kept = flat.nodes.keys() if whole else _reachable(flat, targets)
+    if not flat.nodes:
+        flat.problems.append(Problem("empty", "The workflow has no nodes to run."))
+    nodes = {name: checked for name in flat.nodes if name in kept and (checked := _check(flat, name, {}))}
+    if not flat.problems:
+        _check_cycles(flat, nodes)
+    if flat.problems:
+        raise WorkflowInvalid(flat.problems)
     return Graph(nodes, targets)
-
-
-# Subgraphs, mute, bypass ---------------------------------------------------------------------------------------------
-
-
-def _flatten(
-    state: _Build, nodes: Mapping[str, WorkflowNode], workflow: Workflow, prefix: str, inside: tuple[str, ...]
-) -> None:
-    """Copy `nodes` under `prefix`, subgraph instances replaced by their nodes."""
-    for name, node in nodes.items():
-        full = prefix + name
-        inputs = {k: _rescope(v, prefix) for k, v in node.inputs.items()}
-        if not node.type.startswith(SUBGRAPH):
-            state.raw[full] = replace(node, inputs=inputs)
-            continue
-        kind = node.type.removeprefix(SUBGRAPH)
-        body = workflow.subgraphs.get(kind)
-        if body is None or kind in inside:
-            reason = "contains itself" if body else f"is not in this file.{nearest(kind, workflow.subgraphs)}"
-            state.problem("bad_subgraph", f"Subgraph {kind!r} {reason}", full)
-            continue
-        for port in inputs.keys() - body.inputs.keys():
-            state.problem("unknown_input", f"Subgraph {kind!r} has no port {port!r}.{nearest(port, body.inputs)}", full, port)
-        for port, default in body.inputs.items():
-            state.aliases[Link(f"{full}/{OWN_INPUT}", port)] = inputs.get(port, default)
-        for port, link in body.outputs.items():
-            state.aliases[Link(full, port)] = _rescope(link, full + "/")
-        modes = {n: replace(w, mode=node.mode) if node.mode != "run" else w for n, w in body.nodes.items()}
-        _flatten(state, modes, workflow, full + "/", (*inside, kind))
-
-
-def _rescope(value: Any, prefix: str) -> Any:
-    return Link(prefix + value.node, value.output) if isinstance(value, Link) else value
-
-
-def _resolve_modes(state: _Build) -> None:
-    """Drop muted nodes and their dependents; make bypassed nodes aliases of their inputs."""
-    for name in [n for n, w in state.raw.items() if w.mode == "bypass"]:
-        node = state.raw.pop(name)
-        spec = state.specs.get(node.type)
-        for output in spec.outputs if spec else ():
-            state.aliases[Link(name, output.name)] = _passed_through(spec, node, output.name, output.type)
-    gone = [n for n, w in state.raw.items() if w.mode == "mute"]
-    for name in gone:
-        del state.raw[name]
-    muted = set(gone)
-    for name, node in state.raw.items():
-        inputs = {k: _follow(state, v) for k, v in node.inputs.items()}
-        state.raw[name] = replace(node, inputs=inputs)
-    _cascade(state, muted)
-
-
-def _passed_through(spec: NodeSpec | None, node: WorkflowNode, output: str, kind: str) -> Any:
-    """Return the input that a bypassed node hands on as `output`: the one of that name, else the first of that type."""
-    fitting = [i.name for i in (spec.inputs if spec else ()) if _fits(i.type, kind) and i.name in node.inputs]
-    name = output if output in fitting else next(iter(fitting), None)
-    return node.inputs[name] if name is not None else None
-
-
-def _follow(state: _Build, value: Any) -> Any:
-    """Resolve a link through aliases; None when what it led to was bypassed without a matching input."""
-    seen = 0
-    while isinstance(value, Link) and value in state.aliases and seen <= len(state.aliases):
-        value = state.aliases[value]
-        seen += 1
-    return value
-
-
-def _cascade(state: _Build, muted: set[str]) -> None:
-    """Cut links to muted nodes; a node that needs one is muted too."""
-    consumers = _consumers(state.raw)
-    todo = list(muted)
-    while todo:
-        gone = todo.pop()
-        for name in consumers.get(gone, ()):
-            node = state.raw.get(name)
-            if node is None:
-                continue
-            spec = state.specs.get(node.type)
-            cut = {k for k, v in node.inputs.items() if isinstance(v, Link) and v.node == gone}
-            needed = {i.name for i in spec.inputs if i.required} if spec else cut
-            if cut & needed:
-                del state.raw[name]
-                todo.append(name)
-            else:
-                state.raw[name] = replace(node, inputs={k: v for k, v in node.inputs.items() if k not in cut})
 
 
 # What is wanted ------------------------------------------------------------------------------------------------------
 
 
-def _consumers(raw: Mapping[str, WorkflowNode]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, node in raw.items():
-        for value in node.inputs.values():
-            if isinstance(value, Link):
-                found.setdefault(value.node, []).append(name)
-    return found
-
-
-def _targets(state: _Build, wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return the wanted nodes; a subgraph stands for the nodes behind its outputs."""
+def _targets(flat: Flat, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the wanted nodes; a subgraph stands for those behind its outputs and those in it that show something."""
     found: dict[str, None] = {}
     for name in wanted:
-        behind = [v.node for k in state.aliases if k.node == name and isinstance(v := _follow(state, k), Link)]
-        found.update(dict.fromkeys(behind if behind and name not in state.raw else [name]))
+        behind: list[str] = []
+        if name not in flat.nodes:
+            links = (flat.follow(alias) for alias in flat.aliases if alias.node == name)
+            behind += [v.node for v in links if isinstance(v, Link)]
+            behind += [n for n in flat.nodes if n.startswith(f"{name}/") and _shows(flat, n)]
+        found.update(dict.fromkeys(behind or [name]))
     return tuple(found)
 
 
-def _default_outputs(state: _Build) -> tuple[str, ...]:
-    specs = {name: state.specs.get(node.type) for name, node in state.raw.items()}
-    shown = tuple(name for name, spec in specs.items() if spec and (spec.output or spec.effect))
+def _default_outputs(flat: Flat) -> tuple[str, ...]:
+    shown = tuple(name for name in flat.nodes if _shows(flat, name))
     if shown:
         return shown
-    consumers = _consumers(state.raw)
-    sinks = tuple(n for n in state.raw if n not in consumers and (specs[n] is None or specs[n].outputs))  # type: ignore[union-attr]
-    return sinks or tuple(state.raw)
+    consumers = flat.consumers()
+    specs = {name: flat.specs.get(node.type) for name, node in flat.nodes.items()}
+    sinks = tuple(name for name, spec in specs.items() if name not in consumers and (spec is None or spec.outputs))
+    return sinks or tuple(flat.nodes)
 
 
-def _reachable(state: _Build, targets: Iterable[str]) -> set[str]:
+def _shows(flat: Flat, name: str) -> bool:
+    spec = flat.specs.get(flat.nodes[name].type)
+    return spec is not None and (spec.output or spec.effect)
+
+
+def _reachable(flat: Flat, targets: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    todo = [t for t in targets if t in state.raw]
+    todo = [t for t in targets if t in flat.nodes]
     while todo:
         name = todo.pop()
-        if name in found:
-            continue
-        found.add(name)
-        links = (v for v in state.raw[name].inputs.values() if isinstance(v, Link))
-        todo.extend(v.node for v in links if v.node in state.raw)
+        if name not in found:
+            found.add(name)
+            links = (v for v in flat.nodes[name].inputs.values() if isinstance(v, Link))
+            todo.extend(v.node for v in links if v.node in flat.nodes)
     return found
 
 
 # Checks --------------------------------------------------------------------------------------------------------------
 
 
-def _check(state: _Build, name: str) -> GraphNode | None:
-    node = state.raw[name]
-    spec = state.specs.get(node.type)
+def _check(flat: Flat, name: str, outer: Mapping[str, GraphNode]) -> GraphNode | None:
+    """Return a node with checked inputs; links may also lead to nodes `outer`, of the graph around an expansion."""
+    raw = flat.nodes[name]
+    spec = flat.specs.get(raw.type)
     if spec is None:
-        hint = nearest(node.type, state.specs) or " Is its node pack installed?"
-        state.problem("unknown_type", f"There is no node type {node.type!r}.{hint}", name)
+        hint = flat.nearest(raw.type, flat.specs) or " Is its node pack installed?"
+        flat.problem("unknown_type", f"There is no node type {raw.type[:200]!r}.{hint}", name)
         return None
-    known = {i.name for i in spec.inputs}
-    for field_name in node.inputs.keys() - known:
-        message = f"{spec.title} has no input {field_name!r}.{nearest(field_name, known)}"
-        state.problem("unknown_input", message, name, field_name)
-    inputs = {i.name: _check_input(state, name, spec, i) for i in spec.inputs}
-    return GraphNode(name, spec, inputs)
+    for field in raw.inputs:
+        if spec.input(field) is None:
+            hint = flat.nearest(field, [i.name for i in spec.inputs])
+            flat.problem("unknown_input", f"{spec.title} has no input {field!r}.{hint}", name, field)
+    checks = _Checks(flat, name, spec, outer)
+    return GraphNode(name, spec, {i.name: checks.input(i, raw.inputs.get(i.name)) for i in spec.inputs})
 
 
-def _check_input(state: _Build, name: str, spec: NodeSpec, wanted: InputSpec) -> Any:
-    raw = state.raw[name].inputs
-    value = raw.get(wanted.name)
-    if wanted.name not in raw or (value is None and not wanted.required):
-        if wanted.required:
-            message = f"{spec.title} needs {wanted.name} ({wanted.type}): connect it or give a value."
-            state.problem("missing_input", message, name, wanted.name)
-        return wanted.default
-    if isinstance(value, Given):
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """Checks the inputs of one node."""
+
+    flat: Flat
+    name: str
+    spec: NodeSpec
+    outer: Mapping[str, GraphNode]
+
+    def input(self, wanted: InputSpec, value: Any) -> Any:
+        """Return what the input holds: a checked value, a link, or the default."""
+        if isinstance(value, Link):
+            self._link(wanted, value)
+        elif isinstance(value, Given):
+            self._type(wanted, value.type, "the node that expanded into this")
+        elif value is not None:
+            return self._value(wanted, value)
+        elif wanted.required:
+            message = f"{self.spec.title} needs {wanted.name} ({wanted.type}): connect it or give a value."
+            self.flat.problem("missing_input", message, self.name, wanted.name)
+        else:
+            return wanted.default
         return value
-    if isinstance(value, Link):
-        _check_link(state, name, wanted, value)
-        return value
-    try:
-        return _check_value(wanted, value)
-    except BadInput as error:
-        state.problem(error.code, error.message, name, wanted.name)
-        return None
+
+    def _value(self, wanted: InputSpec, value: Any) -> Any:
+        """Check a value written in the file; only plain types can be written."""
+        try:
+            if not wanted.types & WRITTEN:
+                raise BadInput(f"{wanted.name} needs {wanted.type} from another node: connect it.")
+            if not wanted.list:
+                return wanted.check(value)
+            return [wanted.check(v) for v in (value if isinstance(value, list) else [value])]
+        except BadInput as error:
+            self.flat.problem(error.code, error.message, self.name, wanted.name)
+            return None
+
+    def _link(self, wanted: InputSpec, link: Link) -> None:
+        flat = self.flat
+        if link.node in flat.nodes:
+            spec = flat.specs.get(flat.nodes[link.node].type)
+        elif link.node in self.outer:
+            spec = self.outer[link.node].spec
+        else:
+            hint = flat.nearest(link.node, flat.nodes)
+            message = f"{wanted.name} is linked to node {link.node!r}, which does not exist.{hint}"
+            return flat.problem("unknown_node", message, self.name, wanted.name)
+        output = spec.output_named(link.output) if spec else None
+        if output is not None:
+            self._type(wanted, output.type, link.node)
+        elif spec is not None:  # an unknown type is reported on that node
+            names = ", ".join(o.name for o in spec.outputs) or "none"
+            message = f"{spec.title} ({link.node}) has no output {link.output!r}; it has: {names}."
+            flat.problem("unknown_output", message, self.name, wanted.name)
+
+    def _type(self, wanted: InputSpec, given: str, source: str) -> None:
+        if not fits(wanted.type, given):
+            converter = CONVERTERS.get((given, wanted.type))
+            advice = f"Insert {converter!r} between them" if converter else "Connect another output"
+            message = f"{wanted.name} got {given} from {source}, needs {wanted.type}. {advice}."
+            self.flat.problem("bad_type", message, self.name, wanted.name)
 
 
-def _check_value(wanted: InputSpec, value: Any) -> Any:
-    """Check a value written in the file; only plain types can be written."""
-    if wanted.list and isinstance(value, list):
-        return [wanted.check(v) for v in value]
-    if value is None or not wanted.types & {"BOOLEAN", "INT", "FLOAT", "STRING", "JSON", "ANY"}:
-        raise BadInput(f"{wanted.name} needs {wanted.type} from another node: connect it.", field=wanted.name)
-    return wanted.check(value)
-
-
-def _check_link(state: _Build, name: str, wanted: InputSpec, link: Link) -> None:
-    source = state.raw.get(link.node)
-    if source is None:
-        message = f"{wanted.name} is linked to node {link.node!r}, which does not exist.{nearest(link.node, state.raw)}"
-        state.problem("unknown_node", message, name, wanted.name)
-        return
-    spec = state.specs.get(source.type)
-    if spec is None:
-        return  # reported on that node
-    output = spec.output_named(link.output)
-    if output is None:
-        names = ", ".join(o.name for o in spec.outputs) or "none"
-        message = f"{spec.title} ({link.node}) has no output {link.output!r}; it has: {names}."
-        state.problem("unknown_output", message, name, wanted.name)
-    elif not _fits(wanted.type, output.type):
-        state.problem("bad_type", _misfit(wanted, link, output.type), name, wanted.name)
-
-
-def _fits(wanted: str, given: str) -> bool:
-    """Say whether an output of type `given` may be linked to an input of type `wanted` (unions `A|B`)."""
-    into, out = set(wanted.split("|")), set(given.split("|"))
-    return "ANY" in into | out or bool(into & out) or any((o, i) in CONVERSIONS for o in out for i in into)
-
-
-def _misfit(wanted: InputSpec, link: Link, given: str) -> str:
-    converter = CONVERTERS.get((given, wanted.type))
-    advice = f"Insert {converter!r} between them" if converter else "Connect another output"
-    return f"{wanted.name} got {given} from {link.node}, needs {wanted.type}. {advice}."
-
-
-def _check_cycles(state: _Build, nodes: Mapping[str, GraphNode]) -> None:
+def _check_cycles(flat: Flat, nodes: Mapping[str, GraphNode]) -> None:
     """Report one cycle with its path, if there is any (Kahn's algorithm, then a walk)."""
-    waiting = {n: sum(1 for _ in node.links()) for n, node in nodes.items()}
+    sources = {n: [s for s in node.sources(lazy=True) if s in nodes] for n, node in nodes.items()}
+    waiting = {n: len(used) for n, used in sources.items()}
     consumers: dict[str, list[str]] = {}
-    for name, node in nodes.items():
-        for _, link in node.links():
-            consumers.setdefault(link.node, []).append(name)
+    for name, used in sources.items():
+        for source in used:
+            consumers.setdefault(source, []).append(name)
     ready = [n for n, count in waiting.items() if not count]
     while ready:
         done = ready.pop()
@@ -320,36 +223,51 @@ def _check_cycles(state: _Build, nodes: Mapping[str, GraphNode]) -> None:
             if not waiting[name]:
                 ready.append(name)
     if waiting:
-        path = [next(iter(waiting))]
-        while path[-1] not in path[:-1]:
-            path.append(next(link.node for _, link in nodes[path[-1]].links() if link.node in waiting))
-        loop = path[path.index(path[-1]) :]
-        state.problem("cycle", f"These nodes wait for each other: {' <- '.join(loop)}. Remove one of the links.", loop[0])
+        path: dict[str, None] = {}
+        name = next(iter(waiting))
+        while name not in path:
+            path[name] = None
+            name = next(source for source in sources[name] if source in waiting)
+        loop = [*list(path)[list(path).index(name) :], name]
+        shown = " <- ".join(loop if len(loop) < 12 else [*loop[:6], "...", *loop[-5:]])
+        flat.problem("cycle", f"These nodes wait for each other: {shown}. Remove one of the links.", name)
 
 
 # Expansion at run time -----------------------------------------------------------------------------------------------
 
 
 def expand(
-    expansion: Expansion, prefix: str, own: Mapping[str, Any], specs: Mapping[str, NodeSpec]
+    expansion: Expansion,
+    node: GraphNode,
+    prefix: str,
+    own: Mapping[str, Any],
+    *,
+    outer: Mapping[str, GraphNode],
+    specs: Mapping[str, NodeSpec],
 ) -> tuple[dict[str, GraphNode], dict[str, Link]]:
-    """Turn what a node expanded into (see Expansion) into nodes under `prefix`, and its outputs into links.
+    """Turn what `node` expanded into (see Expansion) into nodes under `prefix`, and its outputs into links.
 
-    `own` holds the expanding node's inputs for links `["@", name]`: values, or Given results. WorkflowInvalid on problems.
+    `own` holds the node's inputs for links `["@", name]`: values, Given results, or links to nodes of the graph `outer`
+    (lazy inputs that were not asked for). WorkflowInvalid on problems.
     """
-    workflow = parse({"nodes": expansion.nodes})
-    state = _Build(specs)
-    _flatten(state, workflow.nodes, workflow, prefix, ())
-    for name, value in own.items():
-        state.aliases[Link(prefix + OWN_INPUT, name)] = value
-    _resolve_modes(state)
-    nodes = {name: checked for name in state.raw if (checked := _check(state, name))}
-    if not state.problems:
-        _check_cycles(state, nodes)
-    outputs = {name: _rescope(Link(*link), prefix) for name, link in expansion.outputs.items()}
-    for link in outputs.values():
-        if link.node not in nodes or nodes[link.node].spec.output_named(link.output) is None:
-            state.problem("bad_expansion", f"The expansion gives {link.node}.{link.output}, which it does not have.", link.node)
-    if state.problems:
-        raise WorkflowInvalid(state.problems)
+    flat = flatten(parse({"nodes": expansion.nodes}), specs, prefix=prefix, own=own)
+    nodes = {name: checked for name in flat.nodes if (checked := _check(flat, name, outer))}
+    if not flat.problems:
+        _check_cycles(flat, nodes)
+    outputs: dict[str, Link] = {}
+    for output in node.spec.outputs:
+        link = expansion.outputs.get(output.name)
+        if link and _gives(nodes, meant := flat.follow(Link(prefix + link[0], link[1])), output.type):
+            outputs[output.name] = meant
+        else:
+            message = f"The expansion gives nothing of type {output.type} as {output.name}."
+            flat.problem("bad_expansion", message, node.id)
+    if flat.problems:
+        raise WorkflowInvalid(flat.problems)
     return nodes, outputs
+
+
+def _gives(nodes: Mapping[str, GraphNode], link: Any, wanted: str) -> bool:
+    source = nodes.get(link.node) if isinstance(link, Link) else None
+    output = source.spec.output_named(link.output) if source else None
+    return output is not None and fits(wanted, output.type)

@@ -12,8 +12,9 @@ from typing import Any
 from engine.codec import digest_of
 from engine.node import NodeSpec
 
-TAG = b"sfumato-step/1"
-PLAIN_TEXT = 64  # texts shorter than this are their own digest
+TAG = "sfumato-step/1"
+PLAIN_TEXT = 256  # texts shorter than this are their own digest: among them all file names
+INT_MAX = 2**128  # and integers below this
 READERS: dict[str, Callable[[str], Any]] = {
     "s:": str,
     "i:": int,
@@ -27,7 +28,7 @@ def plain_digest(value: Any) -> str | None:
     kind = type(value)
     if kind is str and len(value) < PLAIN_TEXT:
         return f"s:{value}"
-    if kind is int:
+    if kind is int and -INT_MAX < value < INT_MAX:
         return f"i:{value}"
     if kind is float:
         return f"f:{float.hex(value)}"
@@ -41,6 +42,11 @@ def value_digest(value: Any) -> str:
     return plain_digest(value) or digest_of(value)
 
 
+def is_plain(digest: str) -> bool:
+    """Say whether a digest spells out its value."""
+    return digest[1:2] == ":"
+
+
 def plain_value(digest: str) -> Any:
     """Return the value that a plain digest spells out; KeyError if it is the digest of something stored."""
     return READERS[digest[:2]](digest[2:])
@@ -49,18 +55,19 @@ def plain_value(digest: str) -> Any:
 def step_key(spec: NodeSpec, numeric: str, inputs: Iterable[tuple[str, str]], *, scope: str = "") -> str:
     """Return the key of calling `spec` on inputs with these digests, in the order of its signature.
 
-    `numeric` names what else may change numbers (device, precision, library versions); `scope` is the job for nodes with
-    effects, which run once per job.
+    `numeric` names what else may change numbers (device, precision, library versions); `scope` names the job and the
+    step for nodes with effects, which run once per job.
     """
-    hashed = hashlib.sha256(TAG)
-    parts = [spec.id, str(spec.version), spec.code, numeric, scope]
-    for name, digest in inputs:
-        parts.append(name)
-        parts.append(digest)
-    hashed.update("".join(f"\0{len(p)}:{p}" for p in parts).encode())
-    return hashed.hexdigest()
+    parts = [TAG, spec.id, str(spec.version), spec.code, numeric, scope]
+    for pair in inputs:
+        parts += pair
+    return _sha256("".join([f"\0{len(p)}:{p}" for p in parts]))
 
 
 def demand_key(key: str, name: str, digest: str) -> str:
     """Return the key after a node asked for lazy input `name` and got the value of `digest`."""
-    return hashlib.sha256(f"sfumato-demand/1\0{key}\0{name}\0{digest}".encode()).hexdigest()
+    return _sha256(f"sfumato-demand/1\0{key}\0{name}\0{digest}")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from engine.errors import BadInput
@@ -54,7 +55,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class File:
-    """The name of a file in folder `kind` (`input`, `checkpoints`, `loras`, ...). Its content is part of the cache key."""
+    """The name of a file in folder `kind` (`input`, `loras`, ...). Its content is part of the cache key."""
 
     kind: str
 
@@ -117,7 +118,7 @@ class InputSpec:
     list: bool = False
     help: str = ""
 
-    @property
+    @cached_property
     def types(self) -> frozenset[str]:
         """The socket types it takes."""
         return frozenset(self.type.split("|"))
@@ -126,10 +127,7 @@ class InputSpec:
         """Return `value` as the function wants it, or raise BadInput with the bounds in its sentence."""
         if value is None and not self.required:
             return None
-        if not self.types & PYTHON_TYPES.keys():
-            return value
-        wanted = tuple(t for name in self.types for t in PYTHON_TYPES.get(name, ()))
-        if "BOOLEAN" not in self.types and isinstance(value, bool) or not isinstance(value, wanted):
+        if not holds(self.types, value):
             raise self._bad(f"needs {self.type}, got {_shown(value)}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._check_number(value)
@@ -138,10 +136,10 @@ class InputSpec:
         return value
 
     def _check_number(self, value: float) -> float:
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise self._bad("needs a finite number")
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            raise self._bad(f"needs a value from {self.low:g} to {self.high:g}, got {value:g}")
+            raise self._bad(f"needs a value from {self.low:g} to {self.high:g}, got {_shown(value)}")
         if isinstance(value, int) and self.types == {"INT"} and self.step and (value - (self.low or 0)) % self.step:
             raise self._bad(f"needs a multiple of {self.step:g}, got {value}")
         return float(value) if self.types == {"FLOAT"} else value
@@ -157,6 +155,17 @@ class InputSpec:
         return BadInput(f"{self.name} {sentence}.", field=self.name)
 
 
+def holds(types: frozenset[str], value: Any) -> bool:
+    """Say whether a value belongs to one of these socket types. A boolean is no number; an integer is a FLOAT too."""
+    if "ANY" in types:
+        return True
+    if isinstance(value, bool):
+        return not types.isdisjoint({"BOOLEAN", "JSON"})
+    if isinstance(value, Value):
+        return value.socket in types
+    return any(isinstance(value, PYTHON_TYPES.get(name, ())) for name in types)
+
+
 @dataclass(frozen=True)
 class OutputSpec:
     """One output: its name and socket type; `list` outputs are taken apart and mapped over downstream."""
@@ -164,6 +173,11 @@ class OutputSpec:
     name: str
     type: str
     list: bool = False
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """The socket types it may give."""
+        return frozenset(self.type.split("|"))
 
 
 @dataclass(frozen=True)
@@ -184,11 +198,26 @@ class NodeSpec:
 
     def input(self, name: str) -> InputSpec | None:
         """Return the input called `name`, or None."""
-        return next((i for i in self.inputs if i.name == name), None)
+        return self._inputs.get(name)
 
     def output_named(self, name: str) -> OutputSpec | None:
         """Return the output called `name`, or None."""
-        return next((o for o in self.outputs if o.name == name), None)
+        index = self.position.get(name)
+        return None if index is None else self.outputs[index]
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The place of each output among the outputs, by name."""
+        return {output.name: index for index, output in enumerate(self.outputs)}
+
+    @cached_property
+    def file_inputs(self) -> tuple[InputSpec, ...]:
+        """The inputs that name a file."""
+        return tuple(i for i in self.inputs if i.file)
+
+    @cached_property
+    def _inputs(self) -> dict[str, InputSpec]:
+        return {i.name: i for i in self.inputs}
 
     def to_json(self) -> dict[str, Any]:
         """Return the catalogue's form, defaults left out of the inputs."""
@@ -217,9 +246,9 @@ def node(
 ) -> Callable[[F], F]:
     """Declare a function to be a node.
 
-    `effect` marks a node that changes the world (saves a file): it runs once per job, cached or not. The first parameter
-    may be `ctx: Context`. Numbers must be bounded with Range. `Annotated`, `Literal`, `Lazy[...]`, `list[...]`,
-    `X | None` and unions of value types are understood; several outputs are a NamedTuple.
+    `effect` marks a node that changes the world (saves a file): it runs once per job, cached or not. The first
+    parameter may be `ctx: Context`. Numbers must be bounded with Range. `Annotated`, `Literal`, `Lazy[...]`,
+    `list[...]`, `X | None` and unions of value types are understood; several outputs are a NamedTuple.
     """
 
     def declare(function: F) -> F:
@@ -338,6 +367,8 @@ def _output(name: str, hint: Any) -> OutputSpec:
 
 def _socket(hint: Any) -> str:
     if get_origin(hint) is Literal:
+        if not all(isinstance(choice, str) for choice in get_args(hint)):
+            raise TypeError(f"{hint!r}: choices are texts")
         return "STRING"
     return "|".join(sorted({_socket_of(m) for m in _members(_unwrap(hint)[0])}))
 
@@ -385,5 +416,6 @@ def _sparse(value: Any, kind: type) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    huge = isinstance(value, int) and value.bit_length() > 1000  # has no repr
+    text = "beyond all bounds" if huge else repr(value)
     return f"{type(value).__name__} {text[:60]}{'...' if len(text) > 60 else ''}"

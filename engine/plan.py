@@ -15,27 +15,30 @@ from engine.graph import Graph, GraphNode
 class Plan:
     """The nodes still to run for the wanted outputs, in an order that depends on the file alone.
 
-    Each node is at any time unwanted, waiting, ready, done, failed or skipped. `next()` gives a ready one; tell the plan
-    what became of it with `finish`, `fail`, `demand`, `add` or `redo`.
+    Each node is at any time unwanted, waiting, ready, done or failed. `next()` gives a ready one; tell the plan what
+    became of it with `finish`, `fail` or `demand`; `add` and `redo` bring more to do.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.nodes: dict[str, GraphNode] = dict(graph.nodes)
         self.done: set[str] = set()
-        self.failed: set[str] = set()
+        self.failed: set[str] = set()  # also those that will never run because of one that failed
         self._order: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(self.nodes)}
         self._missing: dict[str, set[str]] = {}  # wanted node -> nodes it waits for
         self._sources: dict[str, set[str]] = {}  # wanted node -> nodes it uses
         self._users: dict[str, list[str]] = {}  # node -> wanted nodes that use it
         self._open: dict[str, int] = {}  # node -> how many of its users are not done
         self._ready: list[tuple[tuple[int, ...], str]] = []
-        for name in graph.wanted:
-            self.want(name)
+        self._want(graph.wanted)
 
     @property
     def wanted(self) -> int:
         """How many nodes are wanted so far."""
         return len(self._missing)
+
+    def depth(self, name: str) -> int:
+        """How many expansions a node lies within."""
+        return len(self._order[name]) - 1
 
     def next(self) -> GraphNode | None:
         """Return the first ready node in file order, or None when nothing more can run."""
@@ -45,28 +48,20 @@ class Plan:
                 return self.nodes[name]
         return None
 
-    def want(self, name: str) -> None:
-        """Want a node and, through eager links, all it depends on."""
-        todo = [name]
-        while todo:
-            current = todo.pop()
-            if current in self._missing:
-                continue
-            sources = [link.node for _, link in self.nodes[current].links(lazy=False)]
-            self._missing[current] = set()
-            self._sources[current] = set()
-            todo.extend(reversed(sources))
-            self._wait(current, sources)
-
     def finish(self, name: str) -> list[str]:
         """Mark a node done and wake those that waited for it; return the nodes that nothing open uses any more."""
         self.done.add(name)
         for user in self._users.get(name, ()):
             missing = self._missing[user]
             if name in missing:
-                missing.discard(name)
+                missing.remove(name)
                 self._push(user)
-        return self._close(name)
+        idle = []
+        for source in self._sources[name]:
+            self._open[source] -= 1
+            if not self._open[source]:
+                idle.append(source)
+        return idle
 
     def fail(self, name: str) -> list[str]:
         """Mark a node failed; return the nodes that can never run now, in the order found."""
@@ -81,35 +76,42 @@ class Plan:
                     todo.append(user)
         return lost
 
-    def demand(self, name: str, sources: Iterable[str]) -> list[str]:
-        """Let a node wait for more nodes. Return the nodes lost, itself first, if one of those has failed already."""
+    def demand(self, name: str, sources: Iterable[str]) -> dict[str, str]:
+        """Let a node wait for more nodes. Return those that can never run now, each with the failed node it needs."""
         names = list(sources)
-        if any(source in self.failed for source in names):
-            return [name, *self.fail(name)]
-        for source in names:
-            self.want(source)
+        failed = self._want(names)
         self._wait(name, names)
-        return []
+        return {user: source for source in failed for user in self.fail(source)}
 
     def redo(self, name: str) -> None:
         """Run a finished node again, because its result is gone."""
-        self.done.discard(name)
+        self.done.remove(name)
         self._missing[name] = self._sources[name] - self.done
+        for source in self._sources[name]:
+            self._open[source] += 1
         self._push(name)
 
     def add(self, parent: str, nodes: Mapping[str, GraphNode]) -> None:
         """Add the nodes that `parent` expanded into; they come in order right after it."""
         for i, (name, node) in enumerate(nodes.items()):
-            self.nodes.setdefault(name, node)
-            self._order.setdefault(name, (*self._order[parent], i))
+            self.nodes[name] = node
+            self._order[name] = (*self._order[parent], i)
 
-    def _close(self, name: str) -> list[str]:
-        idle = []
-        for source in self._sources[name]:
-            self._open[source] -= 1
-            if not self._open[source]:
-                idle.append(source)
-        return idle
+    def _want(self, names: Iterable[str]) -> list[str]:
+        """Want nodes and, through eager links, all they depend on; return those among them that have failed."""
+        failed: list[str] = []
+        todo = list(names)[::-1]
+        while todo:
+            name = todo.pop()
+            if name in self.failed:
+                failed.append(name)
+            if name not in self._missing:
+                self._missing[name] = set()
+                self._sources[name] = set()
+                sources = self.nodes[name].sources(lazy=False)
+                todo.extend(reversed(sources))
+                self._wait(name, sources)
+        return failed
 
     def _wait(self, name: str, sources: Iterable[str]) -> None:
         for source in sources:

@@ -1,4 +1,4 @@
-"""Finds nodes: the built-in ones and people's packs. A duplicate id is an error; a pack that fails harms nothing else."""
+"""Finds nodes: the built-in ones and people's packs. A duplicate id is an error; a pack that fails harms no other."""
 
 from __future__ import annotations
 
@@ -37,34 +37,38 @@ class Registry:
         """Add one `@node` function; ValueError if its id is taken."""
         spec: NodeSpec = function.__dict__["__node__"]
         if spec.id in self.specs:
-            raise ValueError(f"the node id {spec.id!r} is already taken by {self.specs[spec.id].pack or 'a built-in node'}")
+            owner = self.specs[spec.id].pack or "a built-in node"
+            raise ValueError(f"the node id {spec.id!r} is already taken by {owner}")
         self.specs[spec.id] = replace(spec, pack=pack, code=code)
         takes_context = "ctx" in inspect.signature(function).parameters
         self.functions[spec.id] = function if takes_context else _without_context(function)
 
-    def add_module(self, module: ModuleType, *, pack: str = "") -> None:
-        """Add the nodes that a module defines itself."""
-        code = hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()[:16]
+    def add_module(self, module: ModuleType, *, pack: str = "", code: str = "") -> None:
+        """Add the nodes that a module defines itself; `code` is the digest of the source they depend on."""
         for function in vars(module).values():
             if inspect.isfunction(function) and "__node__" in vars(function) and function.__module__ == module.__name__:
                 self.add(function, pack=pack, code=code)
 
     def add_package(self, name: str) -> None:
-        """Add the nodes of a built-in package and all its modules."""
+        """Add the nodes of a built-in package. Helpers `_*.py` count as code of every module beside them."""
         package = importlib.import_module(name)
         for info in pkgutil.walk_packages(package.__path__, f"{name}."):
-            self.add_module(importlib.import_module(info.name))
+            module = importlib.import_module(info.name)
+            file = Path(str(module.__file__))
+            self.add_module(module, code=digest_of_code(file, *file.parent.glob("_*.py")))
 
-    def add_pack(self, folder: Path) -> None:
-        """Add a custom pack (a folder of Python files or one file); a failure is noted in `failed`, nothing is kept of it."""
+    def add_pack(self, place: Path) -> None:
+        """Add a custom pack (a folder of Python files or one file); `failed` says why where one adds nothing."""
         before = dict(self.specs), dict(self.functions)
-        name = f"custom_nodes.{folder.stem}"
+        name = place.name if place.is_dir() else place.stem
+        code = digest_of_code(place)
         try:
-            for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
-                self.add_module(_import_file(file, _module_name(name, folder, file)), pack=folder.stem)
-        except Exception as error:
-            log.exception("node pack %s failed to load", folder.stem)
-            self.failed[folder.stem] = f"{type(error).__name__}: {error}"
+            for file in _python_files(place):
+                module = _import_file(file, _module_name(f"custom_nodes.{name}", place, file))
+                self.add_module(module, pack=name, code=code)
+        except (Exception, SystemExit) as error:
+            log.exception("node pack %s failed to load", name)
+            self.failed[name] = f"{type(error).__name__}: {error}"
             self.specs, self.functions = before
 
     def catalogue(self, source: str) -> dict[str, Any]:
@@ -101,22 +105,30 @@ def catalogue_path(settings: Settings) -> Path:
 
 def source_hash(settings: Settings) -> str:
     """Return the hash of all code that declares nodes, so that a cached catalogue is known to be right."""
-    hashed = hashlib.sha256(b"sfumato-catalogue/1")
-    built_in = [ROOT / "nodes", ROOT / "engine" / "node.py", ROOT / "engine" / "types.py", ROOT / "engine" / "diffusion"]
-    for place in (*built_in, *packs(settings.custom_nodes)):
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            hashed.update(f"\0{file}\0".encode())
-            hashed.update(file.read_bytes())
-    return hashed.hexdigest()
+    engine = ROOT / "engine"
+    own = (ROOT / "nodes", engine / "node.py", engine / "types.py", engine / "registry.py", engine / "diffusion")
+    return digest_of_code(*own, *packs(settings.custom_nodes))
+
+
+def digest_of_code(*places: Path) -> str:
+    """Return the digest of the Python files at these places, of their names and order too."""
+    hashed = hashlib.sha256(b"sfumato-code/1")
+    for place in places:
+        for file in _python_files(place):
+            body = file.read_bytes()
+            hashed.update(f"\0{file.relative_to(place.parent)}\0{len(body)}\0".encode())
+            hashed.update(body)
+    return hashed.hexdigest()[:16]
 
 
 def read_catalogue(settings: Settings) -> dict[str, Any] | None:
     """Return the cached catalogue if it was made from the code that is there now."""
     try:
-        catalogue: dict[str, Any] = json.loads(catalogue_path(settings).read_text())
+        catalogue = json.loads(catalogue_path(settings).read_text())
     except (OSError, ValueError):
         return None
-    return catalogue if catalogue.get("hash") == source_hash(settings) else None
+    fits = isinstance(catalogue, dict) and catalogue.get("hash") == source_hash(settings)
+    return catalogue if fits else None
 
 
 def write_catalogue(settings: Settings, registry: Registry) -> dict[str, Any]:
@@ -142,14 +154,29 @@ def _without_context(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _python_files(place: Path) -> list[Path]:
+    """Return a file, or a folder's files: a package's own first, as the others may need it; hidden folders left out."""
+    if not place.is_dir():
+        return [place]
+    files = (f for f in place.rglob("*.py") if not any(part.startswith(".") for part in f.relative_to(place).parts))
+    return sorted(files, key=lambda f: (f.parent, f.name != "__init__.py", f.name))
+
+
 def _import_file(file: Path, name: str) -> ModuleType:
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(file):
+        return loaded  # another module of its pack has imported it
     package = [str(file.parent)] if file.name == "__init__.py" else None
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=package)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file.name} is not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 from engine import events, keys
-from engine.bind import Bound, bind, flat
-from engine.call import Services, Suspend, Values, guarded, kept, reason
+from engine.bind import Bound, Calls, as_list, bind, flat
+from engine.call import Services, Suspend, Values, facts_of, guarded, kept, reason, source_of
 from engine.context import Context
-from engine.errors import Cancelled, Problem, SfumatoError
+from engine.errors import BadInput, Cancelled, Problem, SfumatoError, Unavailable
 from engine.graph import Given, Graph, GraphNode, expand
 from engine.node import Expansion, NodeSpec
 from engine.plan import Plan
@@ -21,7 +23,13 @@ from engine.workflow import Link
 
 FLUSH_SECONDS = 0.05  # finished steps become durable in groups this far apart ...
 SLOW_SECONDS = 0.02  # ... or at once after a step that took longer than this
+DEPTH_MAX = 2_000  # expansions within expansions
+REDO_MAX = 3  # times that one node runs again because its result is gone
 Outputs = tuple[Result, ...]
+Shown = tuple[dict[str, Any], ...]
+Ended = tuple[Outputs, Shown]  # what a call gave, and of that what people are shown
+Ending = events.StepDone | events.StepCached
+Expanded = tuple[dict[str, Link], Ending]  # outputs of an expansion, and what to tell when they are there
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,14 @@ class Run:
         self.ran = self.cached = 0
         self._emit, self._cancelled = emit, cancelled
         self._job, self._workflow = job, workflow
-        self._scope = str((workflow or {}).get("id") or (workflow or {}).get("name") or "")
+        self._scope = job or secrets.token_hex(8)  # nodes with effects run once in it
+        self._history = str((workflow or {}).get("id") or (workflow or {}).get("name") or "")
+        self._checked = set(graph.wanted)  # nodes whose cached results must really be there
         self._demanded: dict[str, set[str]] = {}  # node -> lazy inputs it has asked for
-        self._expanded: dict[tuple[str, int], dict[str, Link]] = {}  # node and call -> its outputs in the expansion
-        self._stale: set[str] = set()  # nodes whose cached results are gone
+        self._ended: dict[str, dict[int, Ended]] = {}  # waiting node -> its calls that have ended, by place in the list
+        self._expanded: dict[str, dict[int, Expanded]] = {}  # node -> its calls that became graphs
+        self._why: dict[str, str] = {}  # call that was begun -> why it runs
+        self._redone: Counter[str] = Counter()  # nodes whose results were gone
         self._held: dict[str, list[str]] = {}  # node -> digests held in a memory-only store
         self._pending: list[events.Event] = []
         self._flushed = time.monotonic()
@@ -69,7 +81,7 @@ class Run:
         """Run until nothing more can; return how it ended. Errors of nodes are in the result, not raised."""
         started = time.monotonic()
         state = "done"
-        self._note(events.RunStarted(self.plan.wanted))
+        self._emit(events.RunStarted(self.plan.wanted))
         try:
             while (node := self.plan.next()) is not None:
                 if self._cancelled():
@@ -77,14 +89,15 @@ class Run:
                 self._step(node)
         except Cancelled:
             state = "cancelled"
+        finally:
+            for name in list(self._held):
+                self._release(name)
         if self.problems and state == "done":
             state = "failed"
         seconds = time.monotonic() - started
-        self._note(events.RunFinished(state, seconds, self.ran, self.cached, len(self.plan.failed)))
+        self._pending.append(events.RunFinished(state, seconds, self.ran, self.cached, len(self.plan.failed)))
         self._flush()
-        for held in list(self._held):
-            self._release(held)
-        wanted = (n for n in self.graph.wanted if n in self.results)
+        wanted = (n for n in self.graph.wanted if n in self.plan.done)
         outputs = {n: _named(self.plan.nodes[n].spec, self.results[n]) for n in wanted}
         return RunResult(state, seconds, self.ran, self.cached, tuple(self.problems), outputs, self.ui)
 
@@ -92,128 +105,162 @@ class Run:
 
     def _step(self, node: GraphNode) -> None:
         """Bring one ready node to an end, or let it wait for what it asked for."""
-        self.ui.pop(node.id, None)
         demanded = self._demanded.get(node.id, ())
+        ended = self._ended.pop(node.id, {})
         try:
             calls = bind(node, self._result, demanded=demanded, file_digest=self.services.file_digest)
-            outputs = [self._outputs(node, bound, i) for i, bound in enumerate(calls.elements)]
-        except Suspend as suspended:
-            self._lose(self.plan.demand(node.id, suspended.sources), suspended.sources)
+            waits = self._advance(node, calls, ended)
         except Cancelled:
             raise
         except SfumatoError as error:
             self._fail(node, error.at(node.id))
         else:
-            self._finish(node, calls.gather(outputs, len(node.spec.outputs)))
+            if waits is None:
+                self._finish(node, calls, [ended[index] for index in range(len(calls.elements))])
+            else:
+                self._ended[node.id] = ended
+                for name, because in self.plan.demand(node.id, waits).items():
+                    self._skip(name, because)
 
-    def _outputs(self, node: GraphNode, bound: Bound, index: int) -> Outputs:
-        """Return the outputs of one call: out of an expansion, out of the cache, or by calling."""
-        if (node.id, index) in self._expanded:
+    def _advance(self, node: GraphNode, calls: Calls, ended: dict[int, Ended]) -> list[str] | None:
+        """Make the calls that have not ended yet; return the nodes they wait for, None if all have ended."""
+        waits: list[str] | None = None
+        for index, bound in enumerate(calls.elements):
+            if index in ended:
+                continue
+            try:
+                ended[index] = self._outputs(node, bound, index)
+            except Suspend as suspend:
+                if suspend.gone:
+                    self._redo(suspend.sources)
+                waits = waits or []
+                waits += suspend.sources
+                if index not in self._expanded.get(node.id, ()):
+                    break  # the other calls may need the same: find it there instead of asking one by one
+        return waits
+
+    def _outputs(self, node: GraphNode, bound: Bound, index: int) -> Ended:
+        """Return what one call gives: out of an expansion, out of the cache, or by calling."""
+        if index in self._expanded.get(node.id, ()):
             return self._from_expansion(node, index)
-        scope = self._job if node.spec.effect else ""
+        scope = f"{self._scope}\0{node.id}\0{index}" if node.spec.effect else ""
         first = key = keys.step_key(node.spec, self.services.numeric, bound.digests(), scope=scope)
         trace = self.services.traces.get(key)
         while trace is not None and trace.demand:
             if trace.demand not in bound.lazy:
-                self._ask(node, trace.demand)
+                self._demanded.setdefault(node.id, set()).add(trace.demand)
+                raise Suspend(source_of(node, trace.demand))
             key = keys.demand_key(key, trace.demand, flat(bound.lazy[trace.demand]))
             trace = self.services.traces.get(key)
-        if trace is None or node.id in self._stale:
-            return self._call(node, bound, index, first)
-        if trace.expansion:
-            return self._expand(node, bound, index, trace.expansion)
-        try:
-            self._show(node, trace.outputs)
-        except KeyError:
-            return self._call(node, bound, index, first)
-        self.cached += 1
-        self._note(events.StepCached(node.id, node.spec.id, key, _named(node.spec, trace.outputs)))
-        return trace.outputs
+        found = self._found(node, bound, index, key, trace) if trace is not None else None
+        return found or self._call(node, bound, index, first)
 
-    def _call(self, node: GraphNode, bound: Bound, index: int, key: str) -> Outputs:
+    def _found(self, node: GraphNode, bound: Bound, index: int, key: str, trace: Trace) -> Ended | None:
+        """Return what a trace leads to; None if that is gone."""
+        event = events.StepCached(node.id, node.spec.id, key, _named(node.spec, trace.outputs))
+        try:
+            if trace.expansion:
+                self._expand(node, bound, index, self.services.store.get(trace.expansion), event)
+            shown = self._shown(node, trace.outputs)
+        except KeyError:
+            return None
+        if node.id in self._checked and not all(map(self.services.store.has, _digests(trace.outputs))):
+            return None
+        self.cached += 1
+        self._pending.append(event)
+        return self._end(node, trace.outputs, shown)
+
+    def _call(self, node: GraphNode, bound: Bound, index: int, key: str) -> Ended:
         """Call the node's function and keep what it gives."""
-        values = Values(node, bound, self.services.store, self._redo)
-        arguments = values.eager()
-        why = reason(node, bound, self.services, f"{self._scope}\0{node.id}\0{index}")
-        self._emit(events.StepStarted(node.id, node.spec.id, why))
+        services = self.services
+        values = Values(node, bound, services.store)
+        arguments = values.arguments()
+        step = f"{self._history}\0{node.id}\0{index}"
+        facts = facts_of(node, bound, services)
+        if step not in self._why:
+            self._why[step] = reason(node, facts, services.traces.last_inputs(step))
+            self._emit(events.StepStarted(node.id, node.spec.id, self._why[step]))
         context = Context(
-            node.id,
-            self._job,
-            self._workflow,
-            self.services.models,
-            self.services.files,
-            self._emit,
-            self._cancelled,
+            node.id, self._job, self._workflow, services.models, services.files, self._report, self._cancelled
         )
         started = time.perf_counter()
         try:
-            value = guarded(self.services, node, context, {**arguments, **values.lazy()})
+            value = guarded(services, node, context, values, arguments)
         finally:
-            for name in values.asked:  # spell out the chain of keys that `_outputs` follows
-                self.services.traces.put(key, Trace(demand=name))
-                if name not in bound.lazy:
-                    self._demanded.setdefault(node.id, set()).add(name)
-                    break
-                key = keys.demand_key(key, name, flat(bound.lazy[name]))
+            key = self._note_demands(node, bound, key, values.asked)
         self.ran += 1
+        services.traces.note_inputs(step, facts)
+        why = self._why.pop(step)
+        event = events.StepDone(node.id, node.spec.id, key, time.perf_counter() - started, why)
         if isinstance(value, Expansion):
-            digest = self.services.store.put(value)
-            self.services.traces.put(key, Trace(expansion=digest))
-            return self._expand(node, bound, index, digest, value)
-        outputs = kept(node, value, self.services.store)
-        self.services.traces.put(key, Trace(outputs))
-        seconds = time.perf_counter() - started
-        shown = self._show(node, outputs)
-        self._note(events.StepDone(node.id, node.spec.id, key, seconds, why, _named(node.spec, outputs), shown))
-        if seconds > SLOW_SECONDS:
+            services.traces.put(key, Trace(expansion=services.store.put(value)))
+            self._expand(node, bound, index, value, event)
+        outputs = kept(node, value, services.store)
+        services.traces.put(key, Trace(outputs))
+        shown = self._shown(node, outputs)
+        self._pending.append(replace(event, outputs=_named(node.spec, outputs), ui=shown))
+        if node.spec.effect or event.seconds > SLOW_SECONDS:
             self._flush()
-        return outputs
+        return self._end(node, outputs, shown)
 
-    def _ask(self, node: GraphNode, name: str) -> None:
-        """Let the node wait for a lazy input that its trace says it will ask for."""
-        self._demanded.setdefault(node.id, set()).add(name)
-        raise Suspend(_sources(node, name))
+    def _note_demands(self, node: GraphNode, bound: Bound, key: str, asked: Iterable[str]) -> str:
+        """Spell out the chain of keys that `_outputs` follows; return the last."""
+        for name in asked:
+            self.services.traces.put(key, Trace(demand=name))
+            if name not in bound.lazy:
+                self._demanded.setdefault(node.id, set()).add(name)
+                break
+            key = keys.demand_key(key, name, flat(bound.lazy[name]))
+        return key
 
     # Expansion
 
     def _expand(
-        self, node: GraphNode, bound: Bound, index: int, digest: str, expansion: Expansion | None = None
-    ) -> Outputs:
-        """Add the graph that a call expanded into and wait for it."""
-        if expansion is None:
-            try:
-                expansion = self.services.store.get(digest)
-            except KeyError:
-                self._stale.add(node.id)
-                raise Suspend([]) from None
+        self, node: GraphNode, bound: Bound, index: int, expansion: Expansion, event: Ending
+    ) -> NoReturn:
+        """Add the graph that a call expanded into and wait for it; `event` is what to tell then."""
+        if self.plan.depth(node.id) >= DEPTH_MAX:
+            raise BadInput(f"{node.spec.title} expands more than {DEPTH_MAX} deep; it may never end.")
         own: dict[str, Any] = dict(node.inputs)
         for name, result in {**bound.args, **bound.lazy}.items():
             if isinstance(own[name], (Link, Given)):
-                own[name] = Given(result, next((Link(s, "") for s in _sources(node, name)), None))
-        nodes, outputs = expand(expansion, f"{node.id}/{index}/", own, self.services.specs)
+                spec = node.spec.input(name)
+                own[name] = Given(result, spec.type if spec else "ANY", next(iter(source_of(node, name)), None))
+        prefix = f"{node.id}/{index}/"
+        nodes, outputs = expand(expansion, node, prefix, own, outer=self.plan.nodes, specs=self.services.specs)
         self.plan.add(node.id, nodes)
-        self._expanded[node.id, index] = outputs
+        self._expanded.setdefault(node.id, {})[index] = outputs, event
         shown = [name for name, inner in nodes.items() if inner.spec.output or inner.spec.effect]
-        raise Suspend([*dict.fromkeys([*(link.node for link in outputs.values()), *shown])])
+        raise Suspend([*(link.node for link in outputs.values()), *shown])
 
-    def _from_expansion(self, node: GraphNode, index: int) -> Outputs:
-        links = self._expanded[node.id, index]
+    def _from_expansion(self, node: GraphNode, index: int) -> Ended:
+        links, event = self._expanded[node.id][index]
         waiting = [link.node for link in links.values() if link.node not in self.plan.done]
         if waiting:
             raise Suspend(waiting)
         outputs = tuple(self._result(links[o.name]) for o in node.spec.outputs)
-        self._note(events.StepDone(node.id, node.spec.id, "", 0.0, "expanded", _named(node.spec, outputs)))
-        return outputs
+        try:
+            shown = self._shown(node, outputs)
+        except KeyError:
+            raise Suspend([link.node for link in links.values()], gone=True) from None
+        self.cached += isinstance(event, events.StepCached)
+        self._pending.append(replace(event, outputs=_named(node.spec, outputs)))
+        return self._end(node, outputs, shown)
 
     # Ends
 
-    def _finish(self, node: GraphNode, outputs: Outputs) -> None:
-        self._release(node.id)
-        self.results[node.id] = outputs
+    def _end(self, node: GraphNode, outputs: Outputs, shown: Shown) -> Ended:
+        """Hold what a call gave, where memory is the only place it has."""
         if self.services.store.disk is None:
-            digests = [d for o in outputs for d in ((o,) if isinstance(o, str) else o)]
+            digests = _digests(outputs)
+            self._held.setdefault(node.id, []).extend(digests)
             self.services.store.hold(digests)
-            self._held[node.id] = digests
+        return outputs, shown
+
+    def _finish(self, node: GraphNode, calls: Calls, ended: list[Ended]) -> None:
+        self.results[node.id] = calls.gather([outputs for outputs, _ in ended], len(node.spec.outputs))
+        if node.spec.output:
+            self.ui[node.id] = [item for _, shown in ended for item in shown]
         for idle in self.plan.finish(node.id):
             if idle not in self.graph.wanted:
                 self._release(idle)
@@ -223,51 +270,52 @@ class Run:
     def _fail(self, node: GraphNode, error: SfumatoError) -> None:
         self.problems.extend(error.problems)
         problems = tuple(p.to_json() for p in error.problems)
-        self._note(events.StepFailed(node.id, node.spec.id, problems))
-        self._lose(self.plan.fail(node.id), [node.id])
+        self._pending.append(events.StepFailed(node.id, node.spec.id, problems))
+        for name in self.plan.fail(node.id):
+            self._skip(name, node.id)
 
-    def _lose(self, lost: Iterable[str], because: list[str]) -> None:
-        for name in lost:
-            self._note(events.StepSkipped(name, self.plan.nodes[name].spec.id, ", ".join(because)))
+    def _skip(self, name: str, because: str) -> None:
+        self._pending.append(events.StepSkipped(name, self.plan.nodes[name].spec.id, because))
 
-    def _redo(self, name: str) -> None:
-        """Run a node again whose result is gone, and what it had expanded into."""
-        todo = [name]
+    def _redo(self, names: Iterable[str]) -> None:
+        """Run nodes again whose results are gone, and what they had expanded into."""
+        todo = list(names)
+        if not todo:
+            raise Unavailable("A value it was given is no longer stored; run the workflow again.")
         while todo:
             gone = todo.pop()
-            if gone in self._stale and gone not in self.plan.done:
-                continue
-            self._stale.add(gone)
-            self.plan.redo(gone)
-            for (parent, _), links in self._expanded.items():
-                if parent == gone:
-                    todo.extend(link.node for link in links.values())
+            if gone in self.plan.done:
+                self._redone[gone] += 1
+                if self._redone[gone] > REDO_MAX:
+                    raise Unavailable(f"The result of {gone} cannot be kept: there is too little room. Raise --budget.")
+                self._checked.add(gone)
+                self._release(gone)
+                self.plan.redo(gone)
+                calls = self._expanded.get(gone, {})
+                todo.extend(link.node for links, _ in calls.values() for link in links.values())
 
     def _release(self, node: str) -> None:
-        self.services.store.release(self._held.pop(node, ()))
+        held = self._held.pop(node, None)
+        if held is not None:
+            self.services.store.release(held)
 
     # Small parts
 
     def _result(self, link: Link) -> Result:
-        spec = self.plan.nodes[link.node].spec
-        index = next(i for i, o in enumerate(spec.outputs) if o.name == link.output)
-        return self.results[link.node][index]
+        return self.results[link.node][self.plan.nodes[link.node].spec.position[link.output]]
 
-    def _show(self, node: GraphNode, outputs: Outputs) -> tuple[dict[str, Any], ...]:
-        """Collect what the node shows people, for events and the job's outputs."""
+    def _shown(self, node: GraphNode, outputs: Outputs) -> Shown:
+        """Return what the node shows people; KeyError if it is gone."""
         if not node.spec.output:
             return ()
-        digests = [d for o in outputs for d in ((o,) if isinstance(o, str) else o)]
-        saved = [v for v in map(self.services.store.get, digests) if isinstance(v, Saved)]
-        shown = tuple(
-            {"ui": s.ui, "text": s.text, "files": [asdict(f) for f in s.files]}
-            for s in saved
-        )
-        self.ui.setdefault(node.id, []).extend(shown)
-        return shown
+        saved = (v for v in map(self.services.store.get, _digests(outputs)) if isinstance(v, Saved))
+        return tuple({"ui": s.ui, "text": s.text, "files": [asdict(f) for f in s.files]} for s in saved)
 
-    def _note(self, event: events.Event) -> None:
-        self._pending.append(event)
+    def _report(self, event: events.Event) -> None:
+        """Emit what a node reports; what ended before it becomes durable meanwhile."""
+        if self._pending and time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flush()
+        self._emit(event)
 
     def _flush(self) -> None:
         """Make finished steps durable, then tell of them."""
@@ -280,11 +328,8 @@ class Run:
 
 
 def _named(spec: NodeSpec, outputs: Outputs) -> dict[str, Result]:
-    return {o.name: result for o, result in zip(spec.outputs, outputs, strict=True)}
+    return dict(zip(spec.position, outputs, strict=False))
 
 
-def _sources(node: GraphNode, name: str) -> list[str]:
-    """Return the node that an input's value comes from, if it comes from one."""
-    value = node.inputs[name]
-    source = value.source if isinstance(value, Given) else value
-    return [source.node] if isinstance(source, Link) else []
+def _digests(outputs: Outputs) -> list[str]:
+    return [digest for result in outputs for digest in as_list(result)]

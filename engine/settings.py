@@ -7,42 +7,49 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from engine.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = re.compile(r"([\d.]+)\s*([KMGT]?)(I?)B?", re.IGNORECASE)
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", re.IGNORECASE | re.ASCII)
 CacheMode = Literal["disk", "ram", "none"]
 
 
 def parse_bytes(text: str) -> int:
     """Read a size such as `4GiB` (binary), `800MB` (decimal) or `1048576` in bytes."""
     match = SIZE.fullmatch(text.strip())
-    if match is None or match[1].count(".") > 1:
+    if match is None:
         raise BadInput(f"{text!r} is not a size; write for example 4GiB, 800MB or a number of bytes.")
     power = " KMGT".index(match[2].upper() or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _says(text: str) -> dict[str, str]:
+    return {"help": text}
 
 
 @dataclass(frozen=True)
 class Settings:
     """All settings. Each is a flag (`--data-dir`) and an environment variable (`SFUMATO_DATA_DIR`)."""
 
-    host: str = _setting("127.0.0.1", "address to listen on; other than loopback needs a token")
-    port: int = _setting(8187, "port to listen on; 0 takes a free one")
-    token: str | None = _setting(None, "token that clients must show; made at start if not given")
-    no_token: bool = _setting(False, "ask for no token; loopback only")
-    data_dir: Path = _setting(ROOT / "data", "folder of jobs, results, uploads and workflows")
-    models_dir: Path = _setting(ROOT / "models", "folder of weights: checkpoints, loras, vae, ...")
-    output_dir: Path = _setting(ROOT / "output", "folder that saved pictures go to")
-    custom_nodes: tuple[Path, ...] = _setting((ROOT / "custom_nodes",), "folder of node packs; repeatable")
-    cache: CacheMode = _setting("disk", "where finished steps are kept: disk, ram or none")
-    budget: int | None = _setting(None, "memory for models and results, e.g. 4GiB; half of the machine's by default")
+    host: str = field(default="127.0.0.1", metadata=_says("address to listen on; other than loopback needs a token"))
+    port: int = field(default=8187, metadata=_says("port to listen on; 0 takes a free one"))
+    token: str | None = field(default=None, metadata=_says("token that clients must show; made at start if not given"))
+    no_token: bool = field(default=False, metadata=_says("ask for no token; loopback only"))
+    allow_host: str = field(
+        default="", metadata=_says("further names of this server, comma-separated; https://NAME behind a TLS proxy")
+    )
+    data_dir: Path = field(default=ROOT / "data", metadata=_says("folder of jobs, results, uploads and workflows"))
+    models_dir: Path = field(default=ROOT / "models", metadata=_says("folder of weights: checkpoints, loras, vae, ..."))
+    output_dir: Path = field(default=ROOT / "output", metadata=_says("folder that saved pictures go to"))
+    custom_nodes: tuple[Path, ...] = field(
+        default=(ROOT / "custom_nodes",), metadata=_says("folder of node packs; repeatable")
+    )
+    cache: CacheMode = field(default="disk", metadata=_says("where finished steps are kept: disk, ram or none"))
+    budget: int | None = field(
+        default=None, metadata=_says("memory for models and results, e.g. 4GiB; half of the machine's by default")
+    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **given: Any) -> Settings:
@@ -57,14 +64,15 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON, for the worker's command line; the token is not its business."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"token", "no_token"}}
-        return {k: [str(p) for p in v] if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+        plain["custom_nodes"] = [str(folder) for folder in self.custom_nodes]
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Settings:
         """Read what `to_json` wrote."""
-        values = {k: Path(v) if k.endswith("_dir") else v for k, v in plain.items()}
+        values: dict[str, Any] = {k: Path(v) if k.endswith("_dir") else v for k, v in plain.items()}
         if "custom_nodes" in values:
-            values["custom_nodes"] = tuple(Path(p) for p in values["custom_nodes"])
+            values["custom_nodes"] = tuple(map(Path, values["custom_nodes"]))
         return cls(**values)
 
 
@@ -76,9 +84,11 @@ def _parse(name: str, text: str) -> Any:
     if name == "budget":
         return parse_bytes(text)
     if name == "port":
-        if not text.isdigit():
-            raise BadInput(f"SFUMATO_PORT must be a number, got {text!r}.")
+        if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+            raise BadInput(f"SFUMATO_PORT must be a number from 0 to 65535, got {text!r}.")
         return int(text)
+    if name == "cache" and text not in get_args(CacheMode):
+        raise BadInput(f"SFUMATO_CACHE must be one of {', '.join(get_args(CacheMode))}, got {text!r}.")
     if name == "no_token":
         return text.lower() in {"1", "true", "yes"}
     return text

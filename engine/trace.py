@@ -5,9 +5,11 @@ Constructive traces in the sense of Mokhov et al. (2018): the result can be take
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from engine.disk import Disk
 
@@ -26,12 +28,12 @@ class Trace:
 class Traces:
     """Traces by key, and per step the input digests of its last run (for "why did this run again?")."""
 
-    KEPT = 100_000  # traces held in memory
+    KEPT = 100_000  # traces, and histories, held in memory
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk
         self._traces: OrderedDict[str, Trace] = OrderedDict()
-        self._recent: dict[str, dict[str, str]] = {}
+        self._recent: OrderedDict[str, dict[str, str]] = OrderedDict()
 
     def get(self, key: str) -> Trace | None:
         """Return the trace of a key, if this step was ever finished."""
@@ -41,30 +43,35 @@ class Traces:
             if body is not None:
                 outputs, demand, expansion = json.loads(body)
                 trace = Trace(tuple(o if isinstance(o, str) else tuple(o) for o in outputs), demand, expansion)
-                self._remember(key, trace)
+                self._remember(self._traces, key, trace)
         return trace
 
     def put(self, key: str, trace: Trace) -> None:
         """Record a trace; durable after the disk's next flush."""
-        self._remember(key, trace)
+        self._remember(self._traces, key, trace)
         if self.disk is not None:
-            self.disk.put("traces", key, json.dumps((trace.outputs, trace.demand, trace.expansion)))
+            self.disk.put("traces", key, json.dumps((trace.outputs, trace.demand, trace.expansion)).encode())
 
     def last_inputs(self, step: str) -> dict[str, str] | None:
         """Return the input digests of a step's last run, by name."""
         if step not in self._recent and self.disk is not None:
-            body = self.disk.get("recent", step)
+            body = self.disk.get("recent", _step_key(step))
             if body is not None:
-                self._recent[step] = json.loads(body)
+                self._remember(self._recent, step, json.loads(body))
         return self._recent.get(step)
 
     def note_inputs(self, step: str, inputs: dict[str, str]) -> None:
         """Remember the input digests of a step that is about to run."""
-        self._recent[step] = inputs
+        self._remember(self._recent, step, inputs)
         if self.disk is not None:
-            self.disk.put("recent", step, json.dumps(inputs))
+            self.disk.put("recent", _step_key(step), json.dumps(inputs).encode())
 
-    def _remember(self, key: str, trace: Trace) -> None:
-        self._traces[key] = trace
-        if len(self._traces) > self.KEPT:
-            self._traces.popitem(last=False)
+    def _remember(self, table: OrderedDict[str, Any], key: str, value: Any) -> None:
+        table[key] = value
+        if len(table) > self.KEPT:
+            table.popitem(last=False)
+
+
+def _step_key(step: str) -> str:
+    """Return a short name for a step, whose own may be long (ids in deep expansions)."""
+    return hashlib.sha256(step.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -90,7 +90,7 @@ class Sampler(Value):
 
 @dataclass(frozen=True)
 class Weights(Record):
-    """Where a network's parameters lie: `kind` is the models folder, `name` the name listed there, `digest` its content."""
+    """Where a network's parameters lie: models folder `kind`, the `name` listed there, the `digest` of its content."""
 
     kind: str
     name: str

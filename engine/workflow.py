@@ -1,7 +1,7 @@
 """Workflow files: JSON to `Workflow` and back. Knows nothing of execution.
 
-The saved file is the API request. A link is `[node id, output name]`; any other JSON is a value. A list of two texts that
-is meant as a value is written `{"$value": ["a", "b"]}`. See docs/workflow.md.
+The saved file is the API request. A link is `[node id, output name]`; any other JSON is a value. A list of two texts
+that is meant as a value is written `{"$value": ["a", "b"]}`. See docs/workflow.md.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class Workflow:
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     def with_inputs(self, overrides: Mapping[str, Any]) -> Workflow:
-        """Return the workflow with `{"node.input": value}` set; WorkflowInvalid names the nearest node if one is unknown."""
+        """Return the workflow with `{"node.input": value}` set; WorkflowInvalid says which of them are unknown."""
         nodes, problems = dict(self.nodes), []
         for target, value in overrides.items():
             node, _, name = target.rpartition(".")
             if node in nodes and name:
                 nodes[node] = replace(nodes[node], inputs={**nodes[node].inputs, name: _value(value)})
             else:
-                hint = nearest(node or name, nodes)
-                problems.append(Problem("unknown_node", f"There is no node {node or name!r} to set {target!r} on.{hint}"))
+                sentence = f"There is no node {node or name!r} to set {target!r} on.{nearest(node or name, nodes)}"
+                problems.append(Problem("unknown_node", sentence))
         if problems:
             raise WorkflowInvalid(problems)
         return replace(self, nodes=nodes)
@@ -96,8 +96,9 @@ def parse(plain: Any) -> Workflow:
     problems: list[Problem] = []
     nodes = _nodes(plain.get("nodes"), problems, "workflow")
     subgraphs = _subgraphs(plain.get("subgraphs", {}), problems)
-    if len(nodes) + sum(len(s.nodes) for s in subgraphs.values()) > NODES_MAX:
-        problems.append(Problem("too_many_nodes", f"A workflow may have {NODES_MAX} nodes at most, this has {len(nodes)}."))
+    count = len(nodes) + sum(len(s.nodes) for s in subgraphs.values())
+    if count > NODES_MAX:
+        problems.append(Problem("too_many_nodes", f"A workflow may have {NODES_MAX} nodes at most, this has {count}."))
     if problems:
         raise WorkflowInvalid(problems)
     rest = {k: v for k, v in plain.items() if k not in {"format", "nodes", "subgraphs"}}
@@ -106,7 +107,7 @@ def parse(plain: Any) -> Workflow:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean ...?` with the names most like `name`, or an empty text."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name[:ID_MAX], list(known)[:NODES_MAX], n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
@@ -115,7 +116,7 @@ def _migrate(plain: dict[str, Any]) -> dict[str, Any]:
     while version != FORMAT:
         step = MIGRATIONS.get(version) if isinstance(version, str) else None
         if step is None:
-            sentence = f"The format {version!r} is not known here; this Sfumato reads {FORMAT}. A newer Sfumato may open it."
+            sentence = f"The format {version!r} is unknown; this Sfumato reads {FORMAT}, a newer one may read more."
             raise WorkflowInvalid([Problem("unknown_format", sentence)])
         plain = step(plain)
         version = plain.get("format")
@@ -130,16 +131,18 @@ def _nodes(plain: Any, problems: list[Problem], where: str) -> dict[str, Workflo
     for name, node in plain.items():
         sentence = _wrong_with(name, node)
         if sentence:
-            problems.append(Problem("bad_node", sentence, node=name[:ID_MAX]))
+            problems.append(Problem("bad_node", sentence, node=str(name)[:ID_MAX]))
         else:
             inputs = {k: _value(v) for k, v in node.get("inputs", {}).items()}
             found[name] = WorkflowNode(node["type"], inputs, node.get("mode", "run"))
     return found
 
 
-def _wrong_with(name: str, node: Any) -> str:
-    if not name or len(name) > ID_MAX or "/" in name or name == OWN_INPUT:
-        return f"A node id is 1 to {ID_MAX} characters long, without '/', and not '{OWN_INPUT}'."
+def _wrong_with(name: Any, node: Any) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= ID_MAX or "/" in name or not name.isprintable():
+        return f"A node id is a text of 1 to {ID_MAX} printable characters without '/'."
+    if name == OWN_INPUT:
+        return f"The id {OWN_INPUT!r} is kept for the inputs of subgraphs."
     if not isinstance(node, dict) or not isinstance(node.get("type"), str):
         return "A node is an object with a `type` (text) and `inputs`."
     if not isinstance(node.get("inputs", {}), dict):
@@ -156,22 +159,30 @@ def _subgraphs(plain: Any, problems: list[Problem]) -> dict[str, Subgraph]:
     found: dict[str, Subgraph] = {}
     for name, body in plain.items():
         ports = body if isinstance(body, dict) else {}
-        inputs, outputs = ports.get("inputs", {}), ports.get("outputs", {})
-        links: dict[str, Any] = {k: _value(v) for k, v in outputs.items()} if isinstance(outputs, dict) else {"": None}
-        if not isinstance(inputs, dict) or not all(isinstance(v, Link) for v in links.values()):
-            sentence = f"Subgraph {name!r} needs `nodes`, `inputs` (port: default) and `outputs` (port: link)."
-            problems.append(Problem("bad_subgraph", sentence))
-            continue
         nodes = _nodes(ports.get("nodes"), problems, f"subgraph {name!r}")
-        found[name] = Subgraph(nodes, {k: _value(v) for k, v in inputs.items()}, links)
+        inputs, outputs = _ports(ports.get("inputs", {})), _ports(ports.get("outputs", {}))
+        if _are_links(inputs, False) and _are_links(outputs, True):
+            found[name] = Subgraph(nodes, inputs or {}, outputs or {})
+        else:
+            sentence = f"Subgraph {name!r} needs `inputs` (port: default value) and `outputs` (port: link)."
+            problems.append(Problem("bad_subgraph", sentence))
     return found
+
+
+def _ports(plain: Any) -> dict[str, Any] | None:
+    return {port: _value(value) for port, value in plain.items()} if isinstance(plain, dict) else None
+
+
+def _are_links(ports: dict[str, Any] | None, expected: bool) -> bool:
+    return ports is not None and all(isinstance(value, Link) is expected for value in ports.values())
 
 
 def _value(plain: Any) -> Any:
     """Read an input: a link, an escaped value, or the value itself."""
-    if isinstance(plain, (list, tuple)) and len(plain) == 2 and all(isinstance(v, str) for v in plain):
-        return Link(*plain)
-    if isinstance(plain, dict) and plain.keys() == {"$value"}:
+    if isinstance(plain, (list, tuple)):
+        if len(plain) == 2 and isinstance(plain[0], str) and isinstance(plain[1], str):
+            return Link(plain[0], plain[1])
+    elif isinstance(plain, dict) and plain.keys() == {"$value"}:
         return plain["$value"]
     return plain
 

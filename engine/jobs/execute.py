@@ -5,11 +5,9 @@ Torch is reached by name only (`engine.diffusion.device`), so that importing thi
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from engine import graph, registry, workflow
@@ -42,7 +40,9 @@ class Engine:
         self.registry = registry.load(settings)
         self._disk = Disk(settings.data_dir / "store", DISK_BUDGET) if settings.cache == "disk" else None
         self._budget = budget // STORE_SHARE
-        self._numeric = f"{device} {device_module.versions()} {_digest_of_code(ROOT / 'engine' / 'diffusion')}"
+        engine = ROOT / "engine"
+        library = registry.digest_of_code(engine / "diffusion", engine / "pictures.py", engine / "types.py")
+        self._numeric = f"{device} {device_module.versions()} {library}"
         self._kept = (Store(self._budget, self._disk), Traces(self._disk))
 
     @cached_property
@@ -63,9 +63,7 @@ class Engine:
         """Run a workflow; WorkflowInvalid if it cannot run at all, problems of nodes are in the result."""
         parsed = workflow.parse(plain).with_inputs(inputs or {})
         built = graph.build(parsed, self.registry.specs, wanted=wanted)
-        run = Run(
-            built, self._services(), emit=emit, cancelled=cancelled, job=job, workflow=parsed.to_json()
-        )
+        run = Run(built, self._services(), emit=emit, cancelled=cancelled, job=job, workflow=parsed.to_json())
         return run.execute()
 
     def close(self) -> None:
@@ -127,10 +125,3 @@ def make(options: WorkerOptions) -> JobExecutor:
     if registry.read_catalogue(settings) is None:
         registry.write_catalogue(settings, executor.engine.registry)
     return executor
-
-
-def _digest_of_code(folder: Path) -> str:
-    hashed = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        hashed.update(file.read_bytes())
-    return hashed.hexdigest()[:16]
