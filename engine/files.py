@@ -24,6 +24,7 @@ from engine.workflow import nearest
 NAME_BYTES = 255
 PATH_CHARS = 1_024
 PREVIEW_DAYS = 7
+HINTS_MAX = 500  # how many names are compared with one that is not there
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:]")  # control characters, other separators, drives and streams
 UNKNOWN_MEDIA = "application/octet-stream"
@@ -130,7 +131,7 @@ class FileStore:
         for path in self._candidates(kind, name):
             if path.is_file():
                 return path
-        raise NotFound(f"There is no file {name[:80]!r} in {kind}.{nearest(name[:80], self.names(kind))}")
+        raise NotFound(f"There is no file {name[:80]!r} in {kind}.{nearest(name[:80], self.names(kind)[:HINTS_MAX])}")
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
         root = self._root(kind)

@@ -72,6 +72,10 @@ class Guard:
         self._tickets = [*self._tickets, secrets.token_urlsafe(32)][-TICKETS_MAX:]
         return self._tickets[-1]
 
+    def open_ticket(self) -> str:
+        """Return the newest ticket that was not used yet, or a new one."""
+        return self._tickets[-1] if self._tickets else self.ticket()
+
     def redeem(self, ticket: str) -> bool:
         """Say whether a ticket is good, and use it up."""
         found = [t for t in self._tickets if _same(t, ticket)]

@@ -12,10 +12,7 @@ from web.parts import PARTS
 
 STATIC = Path(__file__).parent / "static"
 NO_EDITOR = "The server runs; its API is described at /api/openapi.json. This installation has no graph editor."
-LOCKED = (
-    "Open the link that Sfumato printed when it started. It works once; "
-    "POST /api/session/link makes another for a client that has the token."
-)
+LOCKED = "This browser is not let in yet. Open the newest link printed where Sfumato runs; each works for one browser."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; worker-src 'self';"
     " img-src 'self' blob: data:; media-src 'self' blob:; manifest-src 'self';"
@@ -37,10 +34,10 @@ async def index(request: web.Request) -> web.StreamResponse:
     if "token" in request.query:
         if parts.guard.redeem(request.query["token"]):
             return _logged_in(request)
-        if not parts.guard.knows(request):
-            return _page(401, LOCKED)
-        return _page(200, "", refresh=True)
+        if parts.guard.knows(request):
+            return _page(200, "", refresh=True)
     if not parts.guard.knows(request):
+        parts.doorbell.ring()
         return _page(401, LOCKED)
     page = STATIC / "index.html"
     return web.FileResponse(page) if page.is_file() else _page(200, NO_EDITOR)

@@ -11,6 +11,7 @@ from engine.files import FileStore
 from engine.jobs.contract import JobRunner, JobStore
 from engine.settings import Settings
 from web.catalogue import Catalogue
+from web.doorbell import Doorbell
 from web.guard import Guard
 from web.hub import Hub
 
@@ -27,6 +28,7 @@ class Parts:
     catalogue: Catalogue
     hub: Hub
     guard: Guard
+    doorbell: Doorbell
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,6 +24,7 @@ from engine.registry import read_catalogue
 from engine.settings import Settings
 from web.app import make_app
 from web.catalogue import Catalogue
+from web.doorbell import Doorbell
 from web.guard import Guard
 from web.hub import Hub
 from web.parts import Parts
@@ -52,8 +52,17 @@ def started(settings: Settings, guard: Guard) -> Iterator[Parts]:
     worker = WorkerOptions(settings.data_dir, settings=settings.to_json())
     try:
         with Supervisor(ledger, leases, [worker]) as runner:
-            catalogue = Catalogue(runner, read_catalogue(settings))
-            yield Parts(settings, ledger, runner, files, documents, catalogue, Hub(ledger, runner), guard)
+            yield Parts(
+                settings=settings,
+                jobs=ledger,
+                runner=runner,
+                files=files,
+                documents=documents,
+                catalogue=Catalogue(runner, read_catalogue(settings)),
+                hub=Hub(ledger, runner),
+                guard=guard,
+                doorbell=Doorbell(guard),
+            )
     finally:
         documents.close()
         files.close()
@@ -69,8 +78,9 @@ async def run(parts: Parts) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        url = await _listen(runner, parts)
-        with _announced(parts, url):
+        parts.doorbell.address = await _listen(runner, parts)
+        parts.doorbell.ring()
+        with _announced(parts):
             await stop.wait()
     finally:
         await runner.cleanup()
@@ -90,15 +100,12 @@ async def _listen(runner: web.AppRunner, parts: Parts) -> str:
 
 
 @contextmanager
-def _announced(parts: Parts, url: str) -> Iterator[None]:
-    """Print the address, and leave it with the token where only this user's other programs can read it."""
-    token = parts.guard.token
-    sys.stdout.write(f"Sfumato is at {url}/{f'?token={parts.guard.ticket()}' if token else ''}\n")
-    sys.stdout.flush()
+def _announced(parts: Parts) -> Iterator[None]:
+    """Leave address and token where only this user's other programs can read them."""
     path = parts.settings.data_dir / "server.json"
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
+        json.dump({"url": parts.doorbell.address, "token": parts.guard.token, "pid": os.getpid()}, file)
     try:
         yield
     finally:

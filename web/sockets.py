@@ -14,6 +14,7 @@ from typing import Literal
 from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import Field, ValidationError
 
+from engine.errors import SfumatoError
 from engine.jobs.contract import Frame, JobEvent
 from web.hub import Hub, Listener
 from web.parts import Parts
@@ -67,7 +68,7 @@ def _read(text: str) -> Subscribe | None:
 
 
 async def _pump(ws: web.WebSocketResponse, hub: Hub, listener: Listener, wanted: Subscribe) -> None:
-    """Send for ever. Waiting for a slow client happens here, where nobody else waits."""
+    """Send until the client goes. Waiting for a slow one happens here, where nobody else waits."""
     seq = wanted.since
     try:
         while True:
@@ -81,6 +82,8 @@ async def _pump(ws: web.WebSocketResponse, hub: Hub, listener: Listener, wanted:
             await listener.wait()
     except ConnectionError:
         return
+    except SfumatoError as error:
+        await ws.send_str(json.dumps({"type": "error", "message": error.message}))
 
 
 async def _send(ws: web.WebSocketResponse, frame: Frame) -> None:

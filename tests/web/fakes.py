@@ -23,6 +23,7 @@ from engine.settings import Settings
 from engine.types import Saved
 from web.app import make_app
 from web.catalogue import Catalogue
+from web.doorbell import Doorbell
 from web.guard import Guard
 from web.hub import Hub
 from web.parts import Parts
@@ -127,6 +128,7 @@ async def serving(folder: Path, *, token: str | None = TOKEN, kept: JsonObject |
     database = open_ledger(settings.data_dir)
     runner = FakeRunner(Ledger(database), Leases(database))
     files, documents = FileStore(settings, examples=folder), Documents(settings.data_dir / "workflows.sqlite3")
+    guard = Guard(token, secret=b"secret")
     parts = Parts(
         settings=settings,
         jobs=runner.ledger,
@@ -135,7 +137,8 @@ async def serving(folder: Path, *, token: str | None = TOKEN, kept: JsonObject |
         documents=documents,
         catalogue=Catalogue(runner, kept),
         hub=Hub(runner.ledger, runner),
-        guard=Guard(token, secret=b"secret"),
+        guard=guard,
+        doorbell=Doorbell(guard),
     )
     headers = BEARER if token else {}
     async with TestClient(TestServer(make_app(parts)), headers=headers) as client:

@@ -126,6 +126,21 @@ async def test_a_used_link_still_opens_where_it_was_used(served: Served, browser
         assert answer.status == 200
 
 
+async def test_a_browser_at_the_door_gets_a_link_printed(
+    served: Served, browser: ClientSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.parts.doorbell.address = str(served.client.make_url("/")).rstrip("/")
+    for path in ("/", "/?token=spent", "/"):
+        async with browser.get(path) as answer:
+            assert answer.status == 401
+            assert "newest link printed" in await answer.text()
+    [line] = capsys.readouterr().out.splitlines()
+    async with browser.get(line.rpartition(" ")[2]) as answer:
+        assert answer.status == 200
+    async with browser.get("/api/jobs") as answer:
+        assert answer.status == 200
+
+
 async def test_a_client_with_the_token_can_make_a_link(served: Served, browser: ClientSession) -> None:
     link = await served.json("POST", "/api/session/link", status=201)
     async with browser.get(link["path"]) as answer:

@@ -94,6 +94,16 @@ async def test_one_job_only(served: Served) -> None:
         assert (await ws.receive_json(timeout=5))["frame"]["done"] == 2
 
 
+async def test_a_job_that_is_not_there(served: Served) -> None:
+    async with served.client.ws_connect("/ws") as ws:
+        await hello(ws)
+        await subscribe(ws, 0, job="nothing")
+        assert "no job 'nothing'" in (await ws.receive_json(timeout=5))["message"]
+        await served.submit()
+        await subscribe(ws, 0)
+        assert await events(ws, 1) == [1]
+
+
 async def test_progress_and_previews(served: Served) -> None:
     async with served.client.ws_connect("/ws") as ws:
         await subscribe(ws, await hello(ws))
