@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
 from itertools import count
@@ -23,6 +25,7 @@ from engine.jobs.processes import kill, owner_name
 ROOT = Path(__file__).resolve().parents[2]
 BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # after so many starts in a row that did not get ready
 LOG_TAIL = 2000  # bytes of the worker's log that are kept as evidence
+SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY")
 SERVER_STOPPED = "the server stopped"
 
 
@@ -127,7 +130,9 @@ class WorkerLink:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         pipe = subprocess.PIPE
         with self._lock, self._log.open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=_clean(os.environ), stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
+            )
             self._ready, self._node, self._killed_for = False, None, ""
             self._writer = FrameWriter(cast(BinaryIO, process.stdin))
             for head in self._unsent:
@@ -192,6 +197,11 @@ class WorkerLink:
             size = log.seek(0, 2)
             log.seek(max(0, size - LOG_TAIL))
             return log.read().decode(errors="replace")
+
+
+def _clean(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without secrets: nodes are other people's code."""
+    return {name: value for name, value in env.items() if not SECRET.search(name.upper())}
 
 
 def _reason(code: int, log: str) -> str:

@@ -70,7 +70,8 @@ class Watch:
         self._thread.join()
 
     def _loop(self) -> None:
-        ask = beat = time.monotonic()
+        ask = time.monotonic()
+        beat = ask + HEARTBEAT_S
         while not self._over.wait(TICK_S):
             now = time.monotonic()
             try:
@@ -157,12 +158,14 @@ class Worker:
                 time.sleep(DISK_S)
 
     def _listen(self) -> None:
-        while frame := read_frame(self._stdin):
-            if frame.head["kind"] == "wake":
-                self._wake.set()
-            else:
-                self._frames.send({"kind": "reply", "id": frame.head["id"], **self._answer(frame.head)})
-        self._leave()
+        try:
+            while frame := read_frame(self._stdin):
+                if frame.head["kind"] == "wake":
+                    self._wake.set()
+                else:
+                    self._frames.send({"kind": "reply", "id": frame.head["id"], **self._answer(frame.head)})
+        finally:
+            self._leave()
 
     def _answer(self, request: JsonObject) -> JsonObject:
         handler = self._executor.result().requests.get(request["name"])

@@ -18,7 +18,7 @@ class Fake:
         self.requests = {"echo": self.echo, "fail": self.fail, "die": self.die}
 
     def echo(self, payload: JsonObject) -> JsonObject:
-        return {**payload, "pid": os.getpid(), "settings": self.options.settings}
+        return {**payload, "pid": os.getpid(), "settings": self.options.settings, "env": sorted(os.environ)}
 
     def fail(self, payload: JsonObject) -> JsonObject:
         raise BadInput("That cannot be.", field="x")

@@ -1,6 +1,9 @@
+import pytest
+
 from engine.bench import durability
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_seen_twice_or_done_again_when_processes_are_killed() -> None:
     figures = durability.run(kills=6)
     assert figures["kills"] >= 6

@@ -192,6 +192,16 @@ def test_requests_that_are_no_jobs(tmp_path: Path) -> None:
         assert it.supervisor.request("echo").result(WAIT_S)
 
 
+def test_a_worker_is_told_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SFUMATO_TOKEN", "AWS_SECRET_ACCESS_KEY", "my_password"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("SFUMATO_BUDGET", "1GiB")
+    with house(tmp_path) as it:
+        env = it.supervisor.request("echo").result(WAIT_S)["env"]
+    assert "SFUMATO_BUDGET" in env
+    assert not {"SFUMATO_TOKEN", "AWS_SECRET_ACCESS_KEY", "my_password"} & set(env)
+
+
 def test_a_worker_that_cannot_start_says_why_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
