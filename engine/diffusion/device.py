@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -36,8 +36,26 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "bozzetto"
 class _Loaded:
     network: Any
     nbytes: int
-    used: int
+    used: int = 0
     pins: int = 0
+    baked: dict[Hashable, _Baked] = field(default_factory=dict)  # the last patches laid over it
+
+    @property
+    def total(self) -> int:
+        """Bytes with the patched parameters."""
+        return self.nbytes + sum(baked.nbytes for baked in self.baked.values())
+
+
+@dataclass(frozen=True)
+class _Baked:
+    """Parameters with patches in them, and what became of each patch."""
+
+    parameters: dict[str, nn.Parameter]
+    reports: tuple[patches.Report, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(p.nbytes for p in self.parameters.values())
 
 
 class ModelManager:
@@ -107,13 +125,13 @@ class ModelManager:
             raise BadFile(f"{described.weights.name} holds no {part}.")
         dtype = DTYPES.get(described.options.get("dtype", ""), choose_dtype(part, wanted.parameters, self.device))
         key = (described.weights.digest, part, str(dtype))
-        residents = [Resident(k, v.nbytes, v.used, v.pins > 0) for k, v in self._loaded.items()]
+        residents = [Resident(k, v.total, v.used, v.pins > 0) for k, v in self._loaded.items()]
         for action in plan(residents, Wanted(key, wanted.parameters * dtype.itemsize, working), self.budget):
             if isinstance(action, Evict):
                 del self._loaded[action.key]
         if key not in self._loaded:
             network = family.build(source, part, Place(dtype, self.device))
-            self._loaded[key] = _Loaded(network, nbytes_of(network.module), 0)
+            self._loaded[key] = _Loaded(network, nbytes_of(network.module))
         self._loaded[key].used = next(self._clock)
         return self._loaded[key]
 
@@ -122,13 +140,26 @@ class ModelManager:
         network = loaded.network
         if isinstance(described, Clip):
             network = replace(network, vectors=partial(self._vectors, described))
-        laid = [p for p in described.patches if p.kind in patches.KINDS]
+        laid = tuple(p for p in described.patches if p.kind in patches.KINDS)
         if not laid:
             return network
-        changes = [(p.strength, self._changes(p, network.module)) for p in laid]
-        baked = patches.bake(network.module, changes)
-        reports = tuple(change.report for _, change in changes)
-        return replace(network, patched=partial(patches.swapped, network.module, baked), reports=reports)
+        baked = self._baked(laid, loaded)
+        return replace(
+            network, patched=partial(patches.swapped, network.module, baked.parameters), reports=baked.reports
+        )
+
+    def _baked(self, laid: tuple[Patch, ...], loaded: _Loaded) -> _Baked:
+        """Return the parameters with patches in them. Those of files are kept until other patches are laid."""
+        key = tuple((p.kind, p.component, p.strength, p.weights) for p in laid)
+        from_files = all(p.weights for p in laid)
+        if from_files and key in loaded.baked:
+            return loaded.baked[key]
+        module = loaded.network.module
+        changes = [(p.strength, self._changes(p, module)) for p in laid]
+        baked = _Baked(patches.bake(module, changes), tuple(change.report for _, change in changes))
+        if from_files:
+            loaded.baked = {key: baked}
+        return baked
 
     def _changes(self, patch: Patch, module: nn.Module) -> patches.Changes:
         tensors = self._tensors(patch.weights) if patch.weights else patch.tensors
@@ -137,10 +168,8 @@ class ModelManager:
     def _vectors(self, described: Clip, name: str) -> torch.Tensor:
         """Return the vectors of a learnt embedding: one laid on `described`, else one in the embeddings folder."""
         laid = [p for p in described.patches if p.kind == "embedding" and p.options.get("name") == name]
-        if laid and laid[-1].weights is None:
-            return laid[-1].tensors["vectors"]
         weights = laid[-1].weights if laid else self._embedding(name)
-        return embedding_vectors(self._tensors(weights), name)
+        return laid[-1].tensors["vectors"] if weights is None else embedding_vectors(self._tensors(weights), name)
 
     def _embedding(self, name: str) -> Weights:
         known = {n.rpartition("/")[2].removesuffix(SUFFIX): n for n in reversed(self.names("embeddings"))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,22 +76,19 @@ def sample(
             f"The latent has {clean.shape[1]} channels, the model works on {network.channels}: make it for this model.",
             field="latent",
         )
+    if noise and noise.kind != "gaussian":
+        raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)
     eps = torch.zeros_like(clean) if noise is None else source.initial(clean)
     start = float(sigmas[0]) if len(sigmas) else 0.0
     keep = None if latent.mask is None else _Background(clean, eps, _cells(latent.mask, clean))
     denoise = guidance.build(guider.kind, network.denoiser, guider.conds, **guider.options)
     report = _Report(keep, watch, network.preview, clean)
-    algorithm = samplers.get(sampler.name)
+    algorithm = samplers.get(sampler.name).on(network.denoiser.levels)
     watch.progress(0, max(0, len(sigmas) - 1))
-    step_noise = _step_noise(algorithm, source, clean)
+    step_noise = algorithm.noise(source, clean)
     x = algorithm(denoise, clean + start * eps, sigmas, noise=step_noise, on_step=report, **sampler.options)
     return Sampled(replace(latent, samples=x), replace(latent, samples=report.denoised))
-
-
-def _step_noise(algorithm: samplers.Sampler, source: NoiseSource, like: Tensor) -> Any:
-    """Return Brownian noise for the samplers that solve an SDE, independent noise per step for the others."""
-    return source.brownian(like) if "sde" in algorithm.name else source.steps(like)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tests.diffusion_models import tiny
 def _one_thread():
     """Tiny networks are faster on one thread, above all on a busy machine."""
     before = torch.get_num_threads()
+    torch.manual_seed(0)
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
@@ -23,6 +24,11 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_folder(root / "diffusers" / "tiny")
     tiny.write_file(root / "checkpoints" / "sub" / "tiny.safetensors")
     return root
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    torch.manual_seed(0)
 
 
 @pytest.fixture

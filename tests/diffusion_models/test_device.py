@@ -16,6 +16,7 @@ from engine.errors import BadFile, NotFound, OutOfMemory
 from engine.types import Cond, Patch, Vae
 from tests.diffusion_models import tiny
 
+torch.manual_seed(1)
 X, T, COND = torch.randn(1, 4, 8, 8), torch.tensor([500.0]), Cond(torch.randn(1, 77, 64))
 
 

@@ -1,5 +1,6 @@
 """Recognition by header, strict building, and the same numbers from every layout."""
 
+import functools
 import json
 
 import pytest
@@ -76,7 +77,7 @@ def test_random_keys_are_nothing(tmp_path):
 
 def test_every_family_is_found_and_orders_itself():
     assert [f.name for f in families.all_families()][:2] == ["sd1", "vae"]
-    assert families.get("sd1").title == "Stable Diffusion 1.x"
+    assert families.get("sd1").title == "Stable Diffusion 1.x architecture"
     with pytest.raises(BadFile, match="known are"):
         families.get("sd9")
 
@@ -128,13 +129,18 @@ def test_clip_skip_is_an_earlier_layer_with_the_final_norm(sources):
 def test_autoencoders_of_their_own_load_in_both_layouts(tmp_path):
     _, vae, _ = tiny.networks()
     z = torch.randn(1, 4, 4, 4)
-    for name, state in (("ldm", tiny.vae_ldm_state(vae)), ("diffusers", vae.state_dict())):
+    old_names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    old = {k: v for k, v in vae.state_dict().items() if "attentions" not in k}
+    for key in vae.state_dict().keys() - old.keys():
+        old[functools.reduce(lambda k, n: k.replace(*n), old_names.items(), key)] = vae.state_dict()[key]
+    assert not any("to_q" in k for k in old)
+    for name, state in (("ldm", tiny.vae_ldm_state(vae)), ("diffusers", vae.state_dict()), ("old", old)):
         source = open_source(tiny.write_file(tmp_path / f"{name}.safetensors", state))
         family, _ = families.recognise(source)
         assert family.name == "vae"
         built = family.build(source, "vae", Place())
         assert torch.equal(built.decode(z), (vae.decode(z / 0.18215).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1))
-        assert {"layout": {"ldm": "LDM", "diffusers": "diffusers"}[name]}.items() <= {
+        assert {"layout": "LDM" if name == "ldm" else "diffusers"}.items() <= {
             r.entry: r.value for r in family.card(source)
         }.items()
 

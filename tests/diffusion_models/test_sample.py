@@ -11,7 +11,7 @@ from engine.errors import BadInput, Cancelled, NotFinite
 from engine.types import Cond, Conditioning, Guider, Latent, Noise, Sampler
 from tests.diffusion_models import tiny
 
-POS, NEG = torch.randn(1, 77, 64), torch.randn(1, 77, 64)
+POS, NEG = torch.randn(2, 1, 77, 64, generator=torch.Generator().manual_seed(0))
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
 
 
@@ -178,6 +178,21 @@ def test_numbers_that_are_not_finite_name_the_step(network, parts):
                  guider(parts).conds.items() for v in c.conds}, {"scale": 2.0})  # fmt: skip
     with pytest.raises(NotFinite, match="Step 1 of 3"):
         sample(network, bad, Sampler("euler"), sigmas_of(network, 3), empty(), noise=Noise(0))
+
+
+def test_guidance_of_one_is_the_positive_alone(network, parts):
+    sigmas = sigmas_of(network, 2)
+    conds = {"positive": Conditioning((Cond(POS),))}
+    alone = sample(
+        network, Guider("conditional", parts["model"], conds), Sampler("euler"), sigmas, empty(), noise=Noise(0)
+    )
+    one = sample(network, guider(parts, scale=1.0), Sampler("euler"), sigmas, empty(), noise=Noise(0))
+    assert torch.equal(alone.latent.samples, one.latent.samples)
+
+
+def test_unknown_noise_is_a_sentence(network, parts):
+    with pytest.raises(BadInput, match="kind 'blue'"):
+        sample(network, guider(parts), Sampler("euler"), torch.ones(2), empty(), noise=Noise(0, "blue"))
 
 
 def test_a_latent_of_another_model_is_a_sentence(network, parts):

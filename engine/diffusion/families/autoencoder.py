@@ -16,6 +16,7 @@ from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
 CLASSES: dict[str, type[nn.Module]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
 
 
@@ -71,7 +72,7 @@ def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], 
     cls = CLASSES.get(str(config.get("_class_name")))
     if cls is None:
         raise BadFile(f"The autoencoder is of class {config.get('_class_name')!r}; known: {', '.join(CLASSES)}.")
-    module = assign(from_config(cls, config), weights, place, "autoencoder")
+    module = assign(from_config(cls, config), {_renamed(k): v for k, v in weights.items()}, place, "autoencoder")
     return Autoencoder(
         module,
         factor_of(config),
@@ -79,6 +80,13 @@ def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], 
         float(config.get("scaling_factor") or 1.0),
         float(config.get("shift_factor") or 0.0),
     )
+
+
+def _renamed(key: str) -> str:
+    """Return a key as diffusers writes it since 2023; the best-known Stable Diffusion folders are older."""
+    for old, new in OLD_NAMES.items():
+        key = key.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
+    return key
 
 
 def factor_of(config: Mapping[str, Any]) -> int:

@@ -104,8 +104,8 @@ def build_clip_text(
     named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith("position_ids")}
     named.pop("text_projection.weight", None)
     assign(module, named, place, "text encoder")
-    positions = torch.arange(module.config.max_position_embeddings).expand((1, -1)).to(place.device)
-    module.embeddings.position_ids = positions  # a buffer that no file carries, left on the meta device
+    positions = torch.arange(module.config.max_position_embeddings, device=place.device).expand((1, -1))
+    module.embeddings.register_buffer("position_ids", positions, persistent=False)  # no file carries it
     return ClipText(module, load_tokenizer(tokenizer))
 
 
@@ -131,7 +131,7 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
         raise BadFile(f"The tokenizer in {folder.name} lacks the tokens for start and end of text.")
     return CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # pairs, as its files give them
         model_max_length=length if isinstance(length, int) and length > 2 else 77,
         **named,
     )

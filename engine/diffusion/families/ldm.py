@@ -130,7 +130,7 @@ def converted(part: str, tensors: dict[str, Tensor], configs: Mapping[str, Any],
         if part == "model":
             result: dict[str, Tensor] = diffusers_converters.convert_ldm_unet_checkpoint(tensors, configs["unet"])
         elif part == "vae":
-            named = {VAE + k.removeprefix(prefix): v for k, v in tensors.items() if not k.startswith("loss.")}
+            named = {VAE + k.removeprefix(prefix): v for k, v in tensors.items()}
             result = diffusers_converters.convert_ldm_vae_checkpoint(named, configs["vae"])
         else:
             result = {k.removeprefix(prefix): v for k, v in tensors.items()}

@@ -36,7 +36,7 @@ class StableDiffusion1:
     """The family object; see `base.Family`."""
 
     name = "sd1"
-    title = "Stable Diffusion 1.x"
+    title = "Stable Diffusion 1.x architecture"
     order = 10
 
     def recognise(self, source: Source) -> Verdict:
