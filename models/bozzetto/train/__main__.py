@@ -9,7 +9,7 @@ from models.bozzetto.train.recipes import RECIPES, work
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m models.bozzetto.train", description=__doc__)
-    parser.add_argument("what", choices=(*RECIPES, "latents", "export"))
+    parser.add_argument("what", choices=(*RECIPES, "gate", "latents", "export"))
     parser.add_argument("--ranks", type=int, default=1, help="processes of one thread each that share a step")
     parser.add_argument("--threads", type=int, default=1, help="threads when there is one rank")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop (and save) after this time")
@@ -24,6 +24,10 @@ def main() -> None:
         from models.bozzetto.train.export import export
 
         export()
+    elif args.what == "gate":
+        from models.bozzetto.train.gate import gate
+
+        gate()
     elif args.what == "latents":
         from models.bozzetto.train.latents import build
 

@@ -1,0 +1,123 @@
+"""The training loop: stopping and resuming changes nothing, and the state lies where it should."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.bozzetto.scenes import sample
+from models.bozzetto.train import loop, state
+from models.bozzetto.train.loop import Settings
+from models.bozzetto.train.ranks import Ranks
+from models.bozzetto.train.recipes import RECIPES, make
+from models.bozzetto.train.text import QUESTIONS, answers
+
+TINY = Settings("tiny", 8, 12, 1e-2, warmup=2, flat=6, decay=4, ema=0.9, log_steps=4)
+
+
+class TinyJob:
+    """A line fitted to points that follow from the step's number."""
+
+    def __init__(self, settings=TINY):
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def loss(self, step, ranks):
+        g = torch.Generator().manual_seed(step)
+        x = torch.randn(self.settings.batch, 3, generator=g)[ranks.share(self.settings.batch)]
+        error = (self.model(x)[:, 0] - x.sum(1)).square().mean()
+        return error, {"error": float(error.detach())}
+
+    def measure(self, step):
+        return {"size": float(sum(p.abs().sum() for p in self.model.parameters()))}
+
+    def sheet(self, step):
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFUMATO_TRAIN_DIR", str(tmp_path))
+    return tmp_path
+
+
+def _weights(run):
+    return [p.detach().clone() for p in run.job.model.parameters()] + [e.clone() for e in run.ema]
+
+
+def test_resumed_equals_uninterrupted(monkeypatch, tmp_path):
+    whole = _weights(loop.train(TinyJob(), Ranks()))
+    monkeypatch.setenv("SFUMATO_TRAIN_DIR", str(tmp_path / "again"))
+    run = loop.new_run(TinyJob())
+    for _ in range(5):
+        loop.one_step(run, Ranks(), False)
+    state.save(state.run_dir("tiny") / "state.pt", run.state())
+    resumed = loop.train(TinyJob(), Ranks())
+    assert resumed.step == 12
+    assert all(torch.equal(a, b) for a, b in zip(whole, _weights(resumed), strict=True))
+
+
+def test_training_learns_logs_and_draws(tmp_path):
+    loop.train(TinyJob(replace(TINY, steps=200, log_steps=20)), Ranks())
+    rows = state.read_log("tiny")
+    assert [r["step"] for r in rows] == list(range(20, 201, 20))
+    assert rows[-1]["error"] < 0.5 * rows[0]["error"]
+    assert rows[-1]["samples"] == 1600
+    assert (tmp_path / "tiny" / "loss.png").exists()
+    assert state.read_log("tiny/held_out")[-1]["step"] == 200
+    assert not list((tmp_path / "pids").iterdir()), "a finished training leaves no process id"
+
+
+def test_repeated_steps_count_once():
+    for step in (10, 20, 30, 20):
+        state.append_log("x", {"step": step, "samples": step})
+    assert [r["step"] for r in state.read_log("x")] == [10, 20]
+
+
+def test_two_shares_are_the_whole_batch():
+    parts = [Ranks(rank, 2).share(8) for rank in (0, 1)]
+    assert [i for part in parts for i in range(8)[part]] == list(range(8))
+
+
+def test_rate_warms_up_and_decays():
+    rates = [TINY.rate_at(step) for step in range(13)]
+    assert rates[0] < rates[2] == max(rates)
+    assert rates[12] == 0
+
+
+def test_gradients_that_are_not_finite_stop_the_training():
+    job = TinyJob()
+    with torch.no_grad():
+        job.model[0].weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        loop.one_step(loop.new_run(job), Ranks(), False)
+
+
+def test_autoencoder_steps_lower_its_loss():
+    job = make("autoencoder", replace(RECIPES["autoencoder"], batch=2, warmup=1, rate=1e-4))
+    run = loop.new_run(job)
+    before = float(job.loss(0, Ranks())[0].detach())
+    for _ in range(4):
+        run.step = 0
+        loop.one_step(run, Ranks(), False)
+    assert float(job.loss(0, Ranks())[0].detach()) < before
+    with torch.no_grad():
+        assert job.model.encode(job.held_out[:1]).latent.shape == (1, 16, 16, 16)
+
+
+def test_judge_takes_a_step():
+    run = loop.new_run(make("judge", replace(RECIPES["judge"], batch=2)))
+    figures, stopping = loop.one_step(run, Ranks(), False)
+    assert np.isfinite(figures["loss"])
+    assert not stopping
+
+
+def test_text_answers_follow_the_caption():
+    spec = replace(sample(2), seed=2)
+    names = list(QUESTIONS)
+    said = dict(zip(names, answers(spec, f"a {spec.objects[0].noun}"), strict=True))
+    assert said["background"] == QUESTIONS["background"] - 1, "unsaid"
+    assert said["first"] != QUESTIONS["first"] - 1
+    assert dict(zip(names, answers(spec, ""), strict=True))["first"] == QUESTIONS["first"] - 1
