@@ -152,7 +152,7 @@ def _how(name: str) -> dict[str, Any]:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings that the flags and the environment give."""
-    given = {f.name: getattr(args, f.name, None) for f in fields(Settings)}
+    given: dict[str, Any] = {f.name: getattr(args, f.name, None) for f in fields(Settings)}
     if given["custom_nodes"] is not None:
         given["custom_nodes"] = tuple(given["custom_nodes"])
     return Settings.from_env(**given)
