@@ -181,7 +181,7 @@ def _put(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> str:
 
 def facts_of(node: GraphNode, bound: Bound, services: Services) -> dict[str, str]:
     """Return all that decides on a step's result, by name."""
-    code = keys.step_key(node.spec, services.numeric, ())[:16]
+    code = keys.code_digest(node.spec, services.numeric)
     return {"@type": node.spec.id, "@code": code, **dict(bound.digests())}
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from engine.codec import digest_of
 from engine.node import NodeSpec
 
 TAG = "sfumato-step/1"
+CODE_TAG = "sfumato-code/1"
 PLAIN_TEXT = 256  # texts shorter than this are their own digest: among them all file names
 INT_MAX = 2**128  # and integers below this
 READERS: dict[str, Callable[[str], Any]] = {
@@ -58,15 +60,30 @@ def step_key(spec: NodeSpec, numeric: str, inputs: Iterable[tuple[str, str]], *,
     `numeric` names what else may change numbers (device, precision, library versions); `scope` names the job and the
     step for nodes with effects, which run once per job.
     """
-    parts = [TAG, spec.id, str(spec.version), spec.code, numeric, scope]
+    parts = [TAG, code_digest(spec, numeric), scope]
     for pair in inputs:
         parts += pair
-    return _sha256("".join([f"\0{len(p)}:{p}" for p in parts]))
+    return _sha256(_joined(parts))
+
+
+def code_digest(spec: NodeSpec, numeric: str) -> str:
+    """Return the digest of all that decides on a node's result besides its inputs."""
+    return _code_digest(spec.id, spec.version, spec.code, numeric)
+
+
+@lru_cache(10_000)
+def _code_digest(id: str, version: int, code: str, numeric: str) -> str:
+    return _sha256(_joined([CODE_TAG, id, str(version), code, numeric]))[:32]
 
 
 def demand_key(key: str, name: str, digest: str) -> str:
     """Return the key after a node asked for lazy input `name` and got the value of `digest`."""
     return _sha256(f"sfumato-demand/1\0{key}\0{name}\0{digest}")
+
+
+def _joined(parts: list[str]) -> str:
+    """Return texts as one; each is preceded by its length, so that no two lists are alike."""
+    return "".join([f"{len(part)}:{part}" for part in parts])
 
 
 def _sha256(text: str) -> str:

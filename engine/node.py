@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from engine.errors import BadInput
@@ -163,7 +163,12 @@ def holds(types: frozenset[str], value: Any) -> bool:
         return not types.isdisjoint({"BOOLEAN", "JSON"})
     if isinstance(value, Value):
         return value.socket in types
-    return any(isinstance(value, PYTHON_TYPES.get(name, ())) for name in types)
+    return isinstance(value, _python_types(types))
+
+
+@cache
+def _python_types(types: frozenset[str]) -> tuple[type, ...]:
+    return tuple(kind for name in types for kind in PYTHON_TYPES.get(name, ()))
 
 
 @dataclass(frozen=True)

@@ -191,15 +191,16 @@ class Run:
         self.ran += 1
         services.traces.note_inputs(step, facts)
         why = self._why.pop(step)
-        event = events.StepDone(node.id, node.spec.id, key, time.perf_counter() - started, why)
+        seconds = time.perf_counter() - started
         if isinstance(value, Expansion):
             services.traces.put(key, Trace(expansion=services.store.put(value)))
-            self._expand(node, bound, index, value, event)
+            self._expand(node, bound, index, value, events.StepDone(node.id, node.spec.id, key, seconds, why))
         outputs = kept(node, value, services.store)
         services.traces.put(key, Trace(outputs))
         shown = self._shown(node, outputs)
-        self._pending.append(replace(event, outputs=_named(node.spec, outputs), ui=shown))
-        if node.spec.effect or event.seconds > SLOW_SECONDS:
+        named = _named(node.spec, outputs)
+        self._pending.append(events.StepDone(node.id, node.spec.id, key, seconds, why, named, shown))
+        if node.spec.effect or seconds > SLOW_SECONDS:
             self._flush()
         return self._end(node, outputs, shown)
 
