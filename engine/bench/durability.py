@@ -33,9 +33,11 @@ from engine.store import Store
 
 KILLS = 100
 VICTIMS = ("worker", "worker", "worker", "server", "both")
-STARTING = 0.35  # the share of kills that strike while processes may still be starting; the others strike a running job
-PAUSE_S = 0.15  # at most this long after the moment that was waited for
-BACKLOG = 6  # jobs kept in the queue, so that a kill finds work under way
+STARTING = 0.35  # the share of worker kills that may strike while it starts; the others strike a running job
+IN_JOB_S = 0.15  # a worker is killed at most this long after it has called a step,
+IN_REQUEST_S = 0.004  # the server at most this long after it was sent a job
+PACE_S = 0.25  # between jobs, on average
+BACKLOG = 100
 PATIENCE_S = 120.0
 QUEUED = 1000
 WORKFLOW_BYTES = 20_000
@@ -58,6 +60,7 @@ class _KillLoop:
         self._database = open_ledger(data_dir)
         self._ledger = Ledger(self._database)
         self._acknowledged: list[str] = []
+        self._asking = Flag()
         self._enough = Flag()
         self._server = self._start()
 
@@ -92,8 +95,8 @@ class _KillLoop:
 
     def _ask_for_jobs(self) -> None:
         while not self._enough.is_set():
+            time.sleep(self._random.uniform(0, 2 * PACE_S))
             if self._ledger.status().counts[JobState.QUEUED] >= BACKLOG:
-                time.sleep(0.01)
                 continue
             key = f"job-{len(self._acknowledged)}"
             _until(partial(self._ask, json.dumps({"key": key, "workflow": chain(self._data_dir, key)})))
@@ -101,20 +104,26 @@ class _KillLoop:
 
     def _ask(self, request: str) -> bool:
         server = self._server
-        with suppress(BrokenPipeError, ValueError):  # killed, or put away by the other thread
+        self._asking.set()
+        try:
             print(request, file=server.stdin, flush=True)
             return bool(cast(IO[str], server.stdout).readline())
-        return False
+        except (BrokenPipeError, ValueError):  # killed, or put away by the other thread
+            return False
+        finally:
+            self._asking.clear()
 
     # The hand
 
     def _kill(self) -> int:
         """Kill one or two processes at a random moment and return how many it hit."""
-        if self._random.random() > STARTING:
+        victim = self._random.choice(VICTIMS)
+        if victim != "worker":
+            _until(self._asking.is_set)
+        elif self._random.random() > STARTING:
             before = self._marks_size()
             _until(lambda: self._marks_size() > before)
-        time.sleep(self._random.uniform(0, PAUSE_S))
-        victim = self._random.choice(VICTIMS)
+        time.sleep(self._random.uniform(0, IN_JOB_S if victim == "worker" else IN_REQUEST_S))
         workers = _children(self._server.pid) if victim != "server" else []
         for pid in workers:
             with suppress(ProcessLookupError):
@@ -200,7 +209,7 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         if time.monotonic() > end:
             raise TimeoutError("the jobs stand still; look at the worker's log")
-        time.sleep(0.01)
+        time.sleep(0.001)
 
 
 def _queueing(data_dir: Path) -> dict[str, float]:
