@@ -8,19 +8,24 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine.errors import BadInput
+
 BENCHES = {
     "engine": "engine.bench.engine",
     "start": "engine.bench.start",
     "durability": "engine.bench.durability",
     "model": "models.bozzetto.bench",
-}  # each has run(**options) -> figures by name
+}  # each has run(**options) -> figures by name, and may have table(figures) -> lines
+COUNTED = {"durability": "kills", "model": "number"}  # what `--count` counts
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure and print."""
-    options = {"kills": args.kills} if args.kills else {}
-    figures = importlib.import_module(BENCHES[args.what]).run(**options)
-    print(json.dumps(figures) if args.json else "\n".join(table(figures)))
+    module = importlib.import_module(BENCHES[args.what])
+    if args.count and args.what not in COUNTED:
+        raise BadInput(f"bench {args.what} counts nothing; leave --count out.")
+    figures = module.run(**({COUNTED[args.what]: args.count} if args.count else {}))
+    print(json.dumps(figures) if args.json else "\n".join(getattr(module, "table", table)(figures)))
     return 0
 
 

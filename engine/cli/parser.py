@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     _queue(add("queue", "see and change what waits", QUEUE_EPILOG, ("data_dir",)))
     models = add("models", "list the weights that are found, what they are recognised as and why", settings=PLACES)
     models.add_argument("--json", action="store_true", help="print one object")
-    _bench(add("bench", "measure", settings=PLACES))
+    _bench(add("bench", "measure how fast or how safe it is here"))
     add("test", "install what the tests need and run them; further arguments go to pytest")
     return parser
 
@@ -117,7 +117,7 @@ def _queue(command: argparse.ArgumentParser) -> None:
 
 def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("what", choices=("engine", "start", "durability", "model"), help="what to measure")
-    command.add_argument("--kills", type=_count, metavar="N", help="durability: how many processes to kill")
+    command.add_argument("--count", type=_count, metavar="N", help="durability: kills; model: prompts (100, 200)")
     command.add_argument("--json", action="store_true", help="print one object")
 
 

@@ -1,6 +1,6 @@
 """`main.py bench model`: what the small model can do, measured by the judge on held-out prompts."""
-import json as jsonlib
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ def pointing(parts: Parts, scenes: list[Scene]) -> dict[str, float]:
     return localisation(maps, np.stack([s.masks[s.spec.named_first] for s in scenes]))
 
 
-def measure(number: int = 200) -> dict[str, Any]:
-    """Every figure of the model: `fast` and `slow` hold the judge's answers at the two settings."""
+def run(*, number: int = 200) -> dict[str, Any]:
+    """Every figure of the model over `number` prompts: `fast` and `slow` hold the judge's answers at the two settings."""
     parts = load()
     scenes = [s for s in (scene(FIRST_HELD_OUT_SEED + 40_000 + i, START) for i in range(80)) if s.spec.count == 1][:50]
     fast, slow = judged(parts, number, FAST), judged(parts, number, SLOW)
@@ -101,11 +101,6 @@ def _line(key: str, value: float) -> str:
     return f"{key:16} {value:8.3f}"
 
 
-def run(json: bool, number: int = 200) -> dict[str, Any]:
-    """Measure and print, as a table or as JSON; returns the figures."""
-    figures = measure(number)
-    if json:
-        print(jsonlib.dumps(figures, indent=1))
-    else:
-        print("\n".join(_line(k, float(v)) for k, v in figures.items() if not isinstance(v, dict)))
-    return figures
+def table(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line per figure, with its bar and whether it holds."""
+    return (_line(k, float(v)) for k, v in figures.items() if not isinstance(v, dict))

@@ -102,6 +102,12 @@ def test_a_table_keeps_every_figure() -> None:
     assert list(table(figures)) == ["kills   100", "p50_ms  1.235", "sizes   1, 2", "cold", "  chain  12346"]
 
 
+def test_a_bench_that_counts_nothing_says_so(command: Command) -> None:
+    code, _, err = command("bench", "start", "--count", "3")
+    assert code == 2
+    assert "counts nothing" in err
+
+
 def test_settings_come_from_flags_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFUMATO_PORT", "9000")
     monkeypatch.setenv("SFUMATO_BUDGET", "1GiB")
