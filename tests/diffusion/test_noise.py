@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def correlation(a, b):
 def test_brownian_steps_are_unit_noise_and_independent():
     noise = NoiseSource.of(1).brownian(BIG)
     sigmas = [14.0, 9.0, 8.9, 1.0, 0.03]
-    drawn = [noise(a, b) for a, b in zip(sigmas, sigmas[1:], strict=False)]
+    drawn = [noise(a, b) for a, b in pairwise(sigmas)]
     for d in drawn:
         assert abs(d.mean().item()) < FEW
         assert d.std().item() == pytest.approx(1, abs=FEW)
