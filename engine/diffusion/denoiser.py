@@ -1,5 +1,4 @@
-"""One contract over every prediction type: D(x, sigma) -> x0, x = x0 + sigma * eps in variance-exploding
-units.
+"""One contract over every prediction type: D(x, sigma) -> x0, x = x0 + sigma * eps.
 
 D = c_skip x + c_out F(c_in x, c_noise) (Karras et al. 2022, arXiv 2206.00364, eq. 7). A network is a callable
 F(x_in, c_noise, cond) -> prediction; samplers, guiders and inversion see only D.
@@ -39,7 +38,7 @@ def scaling(prediction: Prediction, sigma: float | Tensor, x: Tensor, *, sigma_d
     eps, x0: DDPM's parametrisations; v: Salimans and Ho 2022, arXiv 2202.00512; edm: Karras et al. 2022,
     table 1; flow: F = eps - x0 at s = sigma / (1 + sigma), whose native input is (1 - s) x.
     """
-    s = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)
+    s = torch.as_tensor(sigma, dtype=torch.float64, device="cpu")  # not every device has doubles
     one, vp = torch.ones_like(s), (s**2 + 1).rsqrt()
     data = s**2 + sigma_data**2
     c_skip, c_out, c_in = {
@@ -50,7 +49,7 @@ def scaling(prediction: Prediction, sigma: float | Tensor, x: Tensor, *, sigma_d
         "flow": (1 / (1 + s), -s / (1 + s), 1 / (1 + s)),
     }[prediction]
     shape = (-1,) + (1,) * (x.ndim - 1)
-    return Scaling(*(c.to(x.dtype).reshape(shape) for c in (c_skip, c_out, c_in)))
+    return Scaling(*(c.reshape(shape).to(x) for c in (c_skip, c_out, c_in)))
 
 
 def from_x0(
@@ -84,9 +83,9 @@ class Denoiser:
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Cond) -> Tensor:
         """Denoise x (B, C, h, w) under one condition, whose rows (1 or B) are spread over the batch."""
-        each = [sigma] * len(x) if isinstance(sigma, float | int) else sigma.tolist()
+        each = sigma.tolist() if isinstance(sigma, Tensor) else [sigma]
         timesteps = [self.levels.timestep(s, interpolate=self.interpolate) for s in each]
-        c_noise = torch.tensor(timesteps, dtype=torch.float32, device=x.device)
+        c_noise = torch.tensor(timesteps, dtype=torch.float32, device=x.device).expand(len(x))  # (B,)
         c = scaling(self.prediction, sigma, x, sigma_data=self.sigma_data)
         out = self.network(c.c_in * x, c_noise, expand(cond, len(x)))
         return c.c_skip * x + c.c_out * out.to(x.dtype)
@@ -100,11 +99,8 @@ class Denoiser:
         return list(self(x.repeat(len(rows), *[1] * (x.ndim - 1)), sigma, together).chunk(len(rows)))
 
 
-_NETWORK_SEES = (
-    "tokens",
-    "pooled",
-    "extra",
-)  # where, when and how strongly a condition holds is the guider's business
+# Where, when and how strongly a condition holds is the guider's business.
+_NETWORK_SEES = ("tokens", "pooled", "extra")
 
 
 def expand(cond: Cond, batch: int) -> Cond:
@@ -138,21 +134,13 @@ class _Different(Exception):
 
 def _join(values: list[Any]) -> Any:
     first = values[0]
-    if any(type(v) is not type(first) for v in values):
-        raise _Different
-    if isinstance(first, Tensor):
-        if any(v.shape != first.shape for v in values) or not first.ndim:
-            raise _Different
+    alike = all(type(v) is type(first) for v in values)
+    if isinstance(first, Tensor) and first.ndim and alike and all(v.shape == first.shape for v in values):
         return torch.cat(values)
-    if isinstance(first, dict):
-        if any(v.keys() != first.keys() for v in values):
-            raise _Different
+    if isinstance(first, dict) and alike and all(v.keys() == first.keys() for v in values):
         return {k: _join([v[k] for v in values]) for k in first}
-    if isinstance(first, list | tuple):
-        if any(len(v) != len(first) for v in values):
-            raise _Different
+    if isinstance(first, list | tuple) and alike and all(len(v) == len(first) for v in values):
         return type(first)(_join(list(parts)) for parts in zip(*values, strict=True))
-    plain = isinstance(first, str | int | float | None)
-    if any(v is not first and not (plain and v == first) for v in values):
-        raise _Different
-    return first
+    if all(v is first or (isinstance(v, str | int | float) and v == first) for v in values):
+        return first
+    raise _Different

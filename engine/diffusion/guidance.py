@@ -62,21 +62,19 @@ def cfg(
 
 
 def dual_cfg(denoiser: Denoiser, conds: Conds, *, scale: float = 7.5, middle_scale: float = 1.5) -> Denoise:
-    """Guidance by two conditions, u + middle_scale (m - u) + scale (c - m), of `positive` c, `middle` m,
-    `negative` u.
+    """Guide by two conditions: u + middle_scale (m - u) + scale (c - m).
 
-    Brooks et al. 2023, arXiv 2211.09800, eq. 3: c has text and image, m the image alone, u neither.
-    """
+    Brooks et al. 2023, arXiv 2211.09800, eq. 3: `positive` c has text and image, `middle` m the image alone,
+    `negative` u neither."""
     positive, middle, negative = (_role(conds, role) for role in ("positive", "middle", "negative"))
     terms = [(scale, positive), (middle_scale - scale, middle), (1 - middle_scale, negative)]
     return lambda x, sigma: mix(denoiser, x, sigma, terms)
 
 
 def composed(denoiser: Denoiser, conds: Conds, *, scale: float = 7.5) -> Denoise:
-    """Conjunction of prompts, u + scale sum_j w_j (c_j - u) over the conditions c_j of `positive`, w_j their
-    strengths.
+    """Join prompts: u + scale sum_j w_j (c_j - u) over the conditions c_j of `positive`, w_j their strengths.
 
-    Liu et al. 2022, arXiv 2206.01714, eq. 11. A strength may be negative: the prompt is pushed away.
+    Liu et al. 2022, arXiv 2206.01714. A strength may be negative: the prompt is pushed away.
     """
     negative = _role(conds, "negative")
 
@@ -122,7 +120,7 @@ def holds(denoiser: Denoiser, sigma: float, start: float, end: float) -> bool:
 def rescaled(denoiser: Denoiser, x: Tensor, sigma: float, guided: Tensor, c: Tensor, phi: float) -> Tensor:
     """Pull the standard deviation of the guided prediction towards c's, by phi in 0..1.
 
-    Lin et al. 2023, arXiv 2305.08891, eq. 15-16. Acts per sample on the network's own kind of prediction.
+    Lin et al. 2023, arXiv 2305.08891, section 3.4. Acts per sample on the network's own kind of prediction.
     """
     kind, data = denoiser.prediction, denoiser.sigma_data
     f_guided, f_c = (from_x0(kind, x, x0, sigma, sigma_data=data) for x0 in (guided, c))

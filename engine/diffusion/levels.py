@@ -1,5 +1,4 @@
-"""The noise schedule as an object: every conversion between level, timestep, alpha-bar, sigma, logSNR and
-percent.
+"""The noise schedule as an object: all conversions between level, timestep, sigma, logSNR and percent.
 
 A level k runs from 0 = clean to N = noisiest. In variance-exploding units x = x0 + sigma * eps, so for each
 schedule alpha_bar = 1 / (1 + sigma^2), logSNR = -2 ln(sigma), and in flow time s = sigma / (1 + sigma).
@@ -27,9 +26,7 @@ TERMINAL_ALPHA_BAR = 1e-7  # zero-terminal-SNR tables end in alpha-bar = 0, whic
 class Levels:
     """A noise schedule of N levels. `table`: (N + 1,) float64 sigmas, table[0] = 0, strictly increasing.
 
-    `kind` says what the network is told about a level: `vp` its table index, `flow` 1000 s, `edm` ln(sigma) /
-    4.
-    """
+    `kind` says what the network is told: `vp` its table index, `flow` 1000 s, `edm` ln(sigma) / 4."""
 
     table: Tensor
     kind: Kind = "vp"
@@ -79,9 +76,7 @@ class Levels:
         return max(1, round(self.level(sigma)))
 
     def timestep(self, sigma: float, *, interpolate: bool = False) -> float:
-        """Return what the network is told at sigma. Level k of a table is timestep k - 1, by default a whole
-        one.
-        """
+        """Return what the network is told at sigma: of a table the nearest level - 1, or the fractional one."""
         if self.kind == "flow":
             return 1000 * sigma / (1 + sigma)
         if self.kind == "edm":
@@ -113,8 +108,7 @@ class Levels:
         """Multiply every sigma: logSNR - 2 ln(factor).
 
         For flow models this is the resolution shift s -> f s / (1 + (f - 1) s) (Esser et al. 2024, arXiv
-        2403.03206, eq. 23); for a table factor = image_d / noise_d (Hoogeboom et al. 2023, arXiv 2301.11093,
-        eq. 4).
+        2403.03206, eq. 23); for a table factor = image_d / noise_d (Hoogeboom et al. 2023, arXiv 2301.11093).
         """
         if factor <= 0:
             raise BadInput(f"The schedule shift must be positive, not {factor:g}.")
@@ -210,8 +204,7 @@ def by_strength(
     mode: Literal["steps", "level", "sigma"] = "steps",
     keep: Literal["total", "tail"] = "total",
 ) -> Tensor:
-    """Return the sigmas of an edit that starts part of the way up: the only place where strength is
-    interpreted.
+    """Return the sigmas of an edit that starts part of the way up: the only place that reads strength.
 
     `mode` says what strength is: `steps` a fraction of the schedule's steps, `level` a fraction of the noise
     levels (SDEdit's t0), `sigma` a noise level itself. `keep="total"` runs `steps` steps whatever the

@@ -10,8 +10,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 
 def fit(latents: Tensor, images: Tensor) -> Tensor:
-    """Return the least-squares factors (C + 1, 3) from latents (B, C, h, w) to images (B, H, W, 3); last row:
-    offset.
+    """Return the least-squares factors (C + 1, 3) of a linear map with offset (last row) to colours.
+
+    `latents`: (B, C, h, w); `images`: (B, H, W, 3), averaged down to the latent grid.
     """
     h, w = latents.shape[-2:]
     small = adaptive_avg_pool2d(images.movedim(-1, 1).float(), (h, w))  # (B, 3, h, w)

@@ -1,5 +1,4 @@
-"""What every sampler shares: the walk down the noise levels, the step report, the ancestral split, the phi
-functions.
+"""What every sampler shares: the walk down the levels, the report of a step, the ancestral split, phi.
 
 Samplers work in variance-exploding units, x = x0 + sigma * eps, where the probability-flow ODE is dx/dsigma =
 (x - D(x, sigma)) / sigma (Karras et al. 2022, arXiv 2206.00364, eq. 1 and 3). With lambda = -ln(sigma) it is
@@ -36,17 +35,14 @@ Denoise = Callable[[Tensor, float], Tensor]
 """(x, sigma) -> x0, x in variance-exploding units."""
 
 StepNoise = Callable[[float, float], Tensor]
-"""(sigma_from, sigma_to) -> unit Gaussian noise of x's shape, the same whenever the same pair is asked for.
-"""
+"""(sigma_from, sigma_to) -> unit Gaussian noise of x's shape, always the same for the same pair."""
 
 OnStep = Callable[[StepInfo], Tensor | None]
 """Called after each step; may return a replacement of `x` (blends) and raises to cancel."""
 
 
 class Sample(Protocol):
-    """A sampler: walks `x` from sigmas[0] down to sigmas[-1]; with one sigma or none it returns `x`
-    untouched.
-    """
+    """Walk `x` from sigmas[0] down to sigmas[-1]; with one sigma or none `x` comes back untouched."""
 
     def __call__(
         self, denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep

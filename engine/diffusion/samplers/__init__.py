@@ -1,5 +1,4 @@
-"""Samplers, one file each: a file with a function `sample` (see `stepping.Sample`) is all that a new one
-needs.
+"""Samplers, one file each: a file with a function `sample` (see `stepping.Sample`) is all that it takes.
 
 `ORDER` is the global order of convergence of the deterministic part on a smooth schedule, `STOCHASTIC = True`
 marks a sampler that draws noise with its default options.
@@ -43,9 +42,7 @@ class Sampler:
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
     def on(self, levels: Levels) -> Sampler:
-        """Return the sampler as it is to be run on a schedule: in flow time if that is a flow and no noise is
-        drawn.
-        """
+        """Return the sampler as it is to be run: in flow time on a flow, if it draws no noise."""
         native = levels.kind == "flow" and not self.stochastic
         return replace(self, sample=in_flow_time(self.sample)) if native else self
 

@@ -21,8 +21,7 @@ def sample(
     on_step: OnStep,
     variance: Literal["small", "large"] = "small",
 ) -> Tensor:
-    """Sample by Ho et al. 2020, arXiv 2006.11239, eq. 7: the posterior mean of x_next given x and D, plus
-    noise.
+    """Sample from the posterior of x_next given x and D: Ho et al. 2020, arXiv 2006.11239, eq. 7.
 
     Variance, over alpha_bar_next: `small` is beta-tilde = sigma_next^2 (1 - sigma_next^2 / sigma^2), `large`
     is beta = (sigma^2 - sigma_next^2) alpha_bar / alpha_bar_next. None in the last step.

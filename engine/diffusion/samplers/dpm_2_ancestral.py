@@ -21,8 +21,9 @@ def sample(
     eta: float = 1.0,
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Sample by the ancestral split of Ho et al. 2020 around the midpoint step of Lu et al. 2022, arXiv
-    2206.00927.
+    """Sample by the ancestral split of Ho et al. 2020 around the step of Lu et al. 2022, arXiv 2206.00927.
+
+    Unstable where sigma falls by hundreds in one step (flow models from s near 1); dpmpp_2s_ancestral is not.
     """
     for step in walk(sigmas):
         denoised = denoise(x, step.sigma)

@@ -12,9 +12,7 @@ ORDER = 2
 
 
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
-    """Sample by Lu et al. 2022, arXiv 2211.01095, algorithm 2; the first and the last step are of first
-    order.
-    """
+    """Sample by Lu et al. 2022, arXiv 2211.01095, algorithm 2; first and last step of first order."""
     previous, h_last = None, 0.0
     for step in walk(sigmas):
         denoised = denoise(x, step.sigma)

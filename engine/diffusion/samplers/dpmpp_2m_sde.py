@@ -25,7 +25,7 @@ def sample(
     s_noise: float = 1.0,
     solver: Literal["midpoint", "heun"] = "midpoint",
 ) -> Tensor:
-    """Sample by SDE-DPM-Solver++(2M), Lu et al. 2022, arXiv 2211.01095, eq. 18, at any eta; 0 is the ODE.
+    """Sample by SDE-DPM-Solver++(2M) of Lu et al. 2022, arXiv 2211.01095, at any eta; 0 is the ODE.
 
     `heun` integrates the linear extrapolation of D exactly, `midpoint` takes its value in the middle of the
     step.

@@ -22,9 +22,7 @@ def sample(
     eta: float = 1.0,
     s_noise: float = 1.0,
 ) -> Tensor:
-    """Sample by Lu et al. 2022, arXiv 2211.01095, algorithm 1 (r = 1/2), with the ancestral split of Ho et
-    al. 2020.
-    """
+    """Sample by Lu et al. 2022, arXiv 2211.01095, algorithm 1 (r = 1/2), within the ancestral split."""
     for step in walk(sigmas):
         denoised = target = denoise(x, step.sigma)
         sigma_down, sigma_up = ancestral_split(step.sigma, step.sigma_next, eta)

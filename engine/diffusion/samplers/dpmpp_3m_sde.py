@@ -25,7 +25,7 @@ def sample(
 ) -> Tensor:
     """Sample by SDE-DPM-Solver++ with the parabola through the last three D in lambda; eta 0 is the ODE.
 
-    After Lu et al. 2022, arXiv 2211.01095, eq. 18. With w = (lambda - lambda_i) / h, H = (1 + eta) h and D(w)
+    After Lu et al. 2022, arXiv 2211.01095. With w = (lambda - lambda_i) / h, H = (1 + eta) h and D(w)
     = D + c_1 w + c_2 w^2 the drift is H phi_1(-H) D + H phi_2(-H) c_1 + 2 H phi_3(-H) c_2. (Public codes
     leave out the 2, which makes them of second order.)
     """

@@ -25,8 +25,7 @@ def sample(
     s_noise: float = 1.0,
     order: int = 3,
 ) -> Tensor:
-    """Sample by Cui et al. 2023, arXiv 2309.06169, algorithm 3 (VE form), noise scale phi(s) = s (e^(s^0.3) +
-    10).
+    """Sample by Cui et al. 2023, arXiv 2309.06169, in VE form, with phi(s) = s (e^(s^0.3) + 10).
 
     With q = phi(sigma_next) / phi(sigma) and D expanded around sigma, the drift is q x + (1 - q) D + (d +
     phi_next I_0) D' + (d^2 / 2 + phi_next I_1) D'', where d = sigma_next - sigma and I_k is the integral of

@@ -8,9 +8,7 @@ from engine.diffusion.stepping import Denoise, OnStep, StepNoise, walk
 
 
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
-    """Sample by Euler steps in sigma: Karras et al. 2022, arXiv 2206.00364, algorithm 1, lines 4-5; DDIM at
-    eta 0.
-    """
+    """Sample by Karras et al. 2022, arXiv 2206.00364, algorithm 1, lines 4-5; equal to DDIM at eta 0."""
     for step in walk(sigmas):
         denoised = denoise(x, step.sigma)
         x = denoised + step.sigma_next / step.sigma * (x - denoised)

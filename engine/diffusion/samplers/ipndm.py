@@ -14,9 +14,7 @@ WEIGHTS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 /
 def sample(
     denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4
 ) -> Tensor:
-    """Sample by Liu et al. 2022, arXiv 2202.09778, eq. 12, warmed up by lower orders (Zhang and Chen 2022,
-    section 4).
-    """
+    """Sample by Liu et al. 2022, arXiv 2202.09778, warmed up by the lower orders."""
     past: list[Tensor] = []  # eps, newest first
     for step in walk(sigmas):
         denoised = denoise(x, step.sigma)

@@ -13,10 +13,10 @@ ORDER = 4
 def sample(
     denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4
 ) -> Tensor:
-    """Sample by Adams-Bashforth with variable steps (Hairer, Norsett and Wanner 1993, section III.5) on
-    dx/dsigma = eps.
+    """Sample by Adams-Bashforth with variable steps on dx/dsigma = eps.
 
-    eps is extrapolated by the polynomial through the last `order` steps.
+    eps is extrapolated by the polynomial through the last `order` steps (Hairer, Norsett and Wanner 1993,
+    Solving Ordinary Differential Equations I, section III.5).
     """
     past: list[tuple[float, Tensor]] = []  # (sigma, eps), newest first
     for step in walk(sigmas):

@@ -12,10 +12,10 @@ ORDER = 2
 
 
 def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
-    """Sample by Zhang et al. 2023, arXiv 2308.02157, algorithm 2: b_2 = phi_2 / c_2, b_1 = phi_1 - b_2, c_2 =
-    -h_last / h.
+    """Sample by Zhang et al. 2023, arXiv 2308.02157.
 
-    The first and the last step are of first order.
+    b_2 = phi_2 / c_2 and b_1 = phi_1 - b_2 with c_2 = -h_last / h; the first and the last step are of first
+    order.
     """
     previous, h_last = None, 0.0
     for step in walk(sigmas):

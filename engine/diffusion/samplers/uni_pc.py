@@ -25,7 +25,7 @@ def sample(
     order: int = 3,
     b: Literal["bh1", "bh2"] = "bh1",
 ) -> Tensor:
-    """Sample by Zhao et al. 2023, arXiv 2302.04867, algorithms 5 and 6 (data prediction).
+    """Sample by Zhao et al. 2023, arXiv 2302.04867, in its data-prediction form.
 
     D at the predicted x corrects that x before the next prediction. A step whose x was replaced by `on_step`
     is not corrected, since that would undo the replacement.
@@ -50,7 +50,7 @@ def sample(
 def _move(
     x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Tensor] | None = None
 ) -> Tensor:
-    """Go from lambda = past[0][0] to u: eq. 9 (predictor), eq. 3 (corrector), in variance-exploding units."""
+    """Go from lambda = past[0][0] to u: UniP, or UniC if D at u is given as `corrector`."""
     (origin, denoised), h = past[0], u - past[0][0]
     used = [*past[1:], corrector] if corrector else past[1:]
     x = denoised + math.exp(-h) * (x - denoised)
@@ -60,7 +60,7 @@ def _move(
     r = np.array([(v - origin) / h for v, _ in used])
     n = len(r)
     if n == 1:
-        rho = np.array([0.5])  # of order 2 whatever h is: section 3.4
+        rho = np.array([0.5])  # of order 2 whatever h is, as the paper notes
     else:
         matrix = np.vander(r, n, increasing=True).T  # R_p
         rho = np.linalg.solve(

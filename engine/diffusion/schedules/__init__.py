@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,13 +24,14 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Schedule:
-    """Return the schedule called `name`, which refuses fewer steps than one."""
-    sigmas: Schedule = discovery.load(sys.modules[__name__], name, "schedule").sigmas
+    """Return the schedule called `name`, with its options by keyword; it refuses fewer steps than one."""
+    sigmas = discovery.load(sys.modules[__name__], name, "schedule").sigmas
 
-    def checked(levels: Levels, steps: int) -> Tensor:
+    def checked(levels: Levels, steps: int, **options: Any) -> Tensor:
         if steps < 1:
             raise BadInput(f"A schedule needs at least one step, not {steps}.", field="steps")
-        return sigmas(levels, steps)
+        placed: Tensor = sigmas(levels, steps, **options)
+        return placed
 
     return checked
 
@@ -45,9 +47,7 @@ def at_levels(levels: Levels, ks: Iterable[float]) -> Tensor:
 
 
 def warped(levels: Levels, warp: Callable[[float, float], Tensor]) -> Tensor:
-    """Return warp(smallest, largest noise amplitude) as sigmas, then 0. The amplitude is sigma, for flow
-    models s.
-    """
+    """Return warp(least, most noise) as sigmas, then 0; noise is sigma, for flow models s."""
     if levels.kind != "flow":
         return ending_in_zero(warp(levels.sigma_min, levels.sigma_max))
     low, high = (sigma / (1 + sigma) for sigma in (levels.sigma_min, levels.sigma_max))

@@ -21,9 +21,7 @@ TABLES = {
 
 
 def sigmas(levels: Levels, steps: int, *, table: Literal["sd15", "sdxl", "svd"] | None = None) -> Tensor:
-    """Interpolate a ten-step table in log(sigma), stretched to the range of `levels`; None chooses by their
-    kind.
-    """
+    """Interpolate a ten-step table in log(sigma), stretched to the range of `levels`."""
     log = np.log(TABLES[table or ("svd" if levels.kind == "edm" else "sd15")])
     low, high = math.log(levels.sigma_min), math.log(levels.sigma_max)
     log = low + (log - log[-1]) * (high - low) / (log[0] - log[-1])

@@ -11,7 +11,5 @@ from engine.diffusion.schedules import ramp, warped
 
 
 def sigmas(levels: Levels, steps: int) -> Tensor:
-    """Place the steps evenly in log(sigma) ("uniform logSNR" of Lu et al. 2022, arXiv 2206.00927, section
-    3.3).
-    """
+    """Place the steps evenly in log(sigma): the uniform logSNR of Lu et al. 2022, arXiv 2206.00927."""
     return warped(levels, lambda low, high: high * (ramp(steps) * math.log(low / high)).exp())

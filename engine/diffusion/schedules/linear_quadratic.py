@@ -10,11 +10,10 @@ from engine.diffusion.schedules import warped
 
 
 def sigmas(levels: Levels, steps: int, *, threshold: float = 0.025) -> Tensor:
-    """Fall linearly by `threshold` of the noise in half the steps, then quadratically to 0 with the same
-    first slope.
+    """Fall linearly by `threshold` of the noise in half the steps, then as a parabola with the same slope.
 
-    Polyak et al. 2024, "Movie Gen", arXiv 2410.13720, section 3.4.2; written for flow time, whose first half
-    emulates a far finer linear schedule.
+    Polyak et al. 2024, "Movie Gen", arXiv 2410.13720; written for flow time, where the first half emulates a
+    far finer linear schedule.
     """
 
     def warp(low: float, high: float) -> Tensor:
