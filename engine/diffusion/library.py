@@ -85,27 +85,30 @@ class Digests:
     def of(self, path: Path) -> str:
         """Return the digest of a file's content, or of a folder's files with their names."""
         try:
-            if path.is_dir():
-                return digest_of(f"{f.relative_to(path)}:{self._file(f)}\n".encode() for f in folder_files(path))
-            return self._file(path)
+            with self._open() as db:
+                if not path.is_dir():
+                    return _remembered(db, path)
+                lines = (f"{f.relative_to(path)}:{_remembered(db, f)}\n" for f in folder_files(path))
+                return digest_of(line.encode() for line in lines)
         except OSError as error:
             raise BadFile(f"{path.name} cannot be read: {error.strerror or error}.") from error
-
-    def _file(self, path: Path) -> str:
-        status = path.stat()
-        stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
-        with self._open() as db:
-            row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
-            if row:
-                return str(row[0])
-            digest = digest_of(_chunks(path))
-            db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, digest))
-        return digest
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(self._database, timeout=30)) as db, db:
             yield db
+
+
+def _remembered(db: sqlite3.Connection, path: Path) -> str:
+    """Return a file's digest, computed if it is new or has changed."""
+    status = path.stat()
+    stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+    row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+    if row:
+        return str(row[0])
+    digest = digest_of(_chunks(path))
+    db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, digest))
+    return digest
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

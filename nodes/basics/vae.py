@@ -27,6 +27,11 @@ def vae_decode(ctx: Context, latent: Latent, vae: Vae, tile: Tile = 0) -> Image:
         tile: Side of the tiles it works in, in pixels: bounds memory. 0 decides by itself.
     """
     factor, width = (int(vae.options[name]) for name in ("factor", "width"))
+    if latent.factor != factor:
+        raise BadInput(
+            f"A latent cell stands for {latent.factor} pixels, for this autoencoder {factor}: it is another model's.",
+            field="vae",
+        )
     batch, _, h, w = latent.samples.shape
     tile = tile or tiles.fitting(batch, h * factor, w * factor, width)
     working = tiles.working_bytes(batch, h * factor, w * factor, width, tile)

@@ -208,7 +208,9 @@ def test_encode_and_decode_cut_and_tile(ctx, loaded):
     with pytest.raises(BadInput, match="smaller than 2 pixels"):
         vae_encode(ctx, Image(torch.rand(1, 1, 8, 3)), loaded.vae)
     with pytest.raises(BadInput, match="takes 4 channels"):
-        vae_decode(ctx, Latent(torch.zeros(1, 16, 4, 4)), loaded.vae)
+        vae_decode(ctx, Latent(torch.zeros(1, 16, 4, 4), 2), loaded.vae)
+    with pytest.raises(BadInput, match="another model's"):
+        vae_decode(ctx, Latent(torch.zeros(1, 4, 4, 4), 8), loaded.vae)
 
 
 def test_encoding_for_inpainting_masks_every_touched_cell(ctx, loaded):

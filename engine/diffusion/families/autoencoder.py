@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusers import AutoencoderDC, AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.diffusion.families.load import Place, assign, from_config
 from engine.diffusion.patches import Report
 from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
-CLASSES: dict[str, type[nn.Module]] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+CLASSES: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
 
@@ -24,7 +24,7 @@ TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the o
 class Autoencoder:
     """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back."""
 
-    module: nn.Module
+    module: Any  # one of CLASSES
     factor: int
     channels: int
     scale: float

@@ -131,7 +131,7 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
         raise BadFile(f"The tokenizer in {folder.name} lacks the tokens for start and end of text.")
     return CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  # pairs, as its files give them
+        merges=merges,
         model_max_length=length if isinstance(length, int) and length > 2 else 77,
         **named,
     )

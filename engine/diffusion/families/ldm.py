@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from diffusers.loaders import single_file_utils as diffusers_converters  # private, so behind this one seam
+from diffusers.loaders import single_file_utils  # private, so behind this one seam
 from torch import Tensor
 
 from engine.errors import BadFile
 
+converters: Any = single_file_utils  # without types
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 TEXT = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")
@@ -128,10 +129,10 @@ def converted(part: str, tensors: dict[str, Tensor], configs: Mapping[str, Any],
     """Return a part's tensors under diffusers' (or transformers') names."""
     try:
         if part == "model":
-            result: dict[str, Tensor] = diffusers_converters.convert_ldm_unet_checkpoint(tensors, configs["unet"])
+            result: dict[str, Tensor] = converters.convert_ldm_unet_checkpoint(tensors, configs["unet"])
         elif part == "vae":
             named = {VAE + k.removeprefix(prefix): v for k, v in tensors.items()}
-            result = diffusers_converters.convert_ldm_vae_checkpoint(named, configs["vae"])
+            result = converters.convert_ldm_vae_checkpoint(named, configs["vae"])
         else:
             result = {k.removeprefix(prefix): v for k, v in tensors.items()}
     except (KeyError, IndexError, AttributeError) as error:

@@ -24,6 +24,7 @@ from engine.diffusion.families.unet import UNet, build_unet
 from engine.errors import BadFile
 
 COMPONENTS = {"model": "unet", "clip": "text_encoder", "vae": "vae"}
+FOLDER_WHY = {"scheduler": "scheduler/scheduler_config.json", "size": "unet/config.json: sample_size x factor"}
 WIDTH = 768  # of CLIP ViT-L/14's text states
 PREVIEW_MAX = 20_000_000  # parameters of an autoencoder that is asked for its colours when a model is loaded
 PREVIEW_SAMPLES = 4
@@ -54,7 +55,7 @@ class StableDiffusion1:
             Reason("latent channels", unet["out_channels"], f"{why['unet']}: out_channels"),
             Reason("input channels", unet["in_channels"], f"{why['unet']}: in_channels"),
             Reason("latent factor", factor, f"{why['vae']}: levels that halve the side"),
-            Reason("own size", side * factor, f"{why['unet']}: sample_size x factor"),
+            Reason("own size", side * factor, why["size"]),
             Reason("text width", unet["cross_attention_dim"], f"{why['unet']}: cross_attention_dim"),
             Reason("parts", ", ".join(self.parts(source)), "tensors present"),
         )
@@ -147,7 +148,7 @@ def _configs(source: Source) -> tuple[Mapping[str, Any], dict[str, str]]:
     """Return the configs by component and, for the card, where they come from."""
     if source.configs:
         where = {name: f"{name}/config.json" for name in ("unet", "vae", "text_encoder")}
-        return source.configs, {**where, "scheduler": "scheduler/scheduler_config.json"}
+        return source.configs, {**where, **FOLDER_WHY}
     header = source.single
     configs: dict[str, Any] = {"unet": ldm.unet_config(header), "scheduler": {}}
     if ldm.vae_prefix(header) is not None:
@@ -155,7 +156,7 @@ def _configs(source: Source) -> tuple[Mapping[str, Any], dict[str, str]]:
     if ldm.text_prefix(header):
         configs["text_encoder"] = ldm.text_config(header)
     why = dict.fromkeys(("unet", "vae", "text_encoder"), "shapes in the file")
-    return configs, {**why, "scheduler": "not stored in a file; Stable Diffusion 1.x was trained so"}
+    return configs, {**why, **dict.fromkeys(FOLDER_WHY, "not stored in a file; Stable Diffusion 1.x was trained so")}
 
 
 def _part_size(source: Source, part: str) -> int:

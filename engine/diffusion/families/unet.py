@@ -30,7 +30,7 @@ class UNet:
     `cond.extra["attention"]` brings attention hooks.
     """
 
-    module: UNet2DConditionModel
+    module: Any  # UNet2DConditionModel, which has no types
     levels: Levels
     prediction: Prediction
     preview: Tensor | None = None
