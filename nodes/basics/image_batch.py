@@ -16,7 +16,7 @@ from engine.errors import BadInput
 from engine.node import Range, node
 from engine.pictures import to_uint8
 from engine.types import Image, Saved
-from nodes.basics._pixels import Color, Count, filled, luma, match_batches, size_of, write_pictures
+from nodes.basics._pixels import Color, Count, check_room, filled, luma, match_batches, size_of, write_pictures
 
 Columns = Annotated[int, Range(0, 64)]
 Index = Annotated[int, Range(0, 10_000)]
@@ -83,6 +83,7 @@ def repeat_image(image: Image, count: Count = 2) -> Image:
         image: The pictures.
         count: How often.
     """
+    check_room(count * len(image.pixels), *image.pixels.shape[1:3])
     return Image(image.pixels.repeat(count, 1, 1, 1))
 
 
@@ -108,23 +109,30 @@ def contact_sheet(
     cells = [p for i in images for p in i.pixels]  # each (H, W, 3)
     if not cells:
         raise BadInput("There are no pictures to lay out; connect at least one.", field="images")
-    if labels and len(labels) == len(images):
-        labels = [label for label, i in zip(labels, images, strict=True) for _ in i.pixels]
-    if labels and len(labels) != len(cells):
-        raise BadInput(f"There are {len(labels)} labels for {len(cells)} pictures; give one each.", field="labels")
+    texts = _per_picture(labels or [], images)
     height, width = max(c.shape[0] for c in cells), max(c.shape[1] for c in cells)
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
-    below = 2 * text_size if labels else 0
+    below = 2 * text_size if texts else 0
     down, across = height + below + gap, width + gap
     sheet = filled(1, math.ceil(len(cells) / columns) * down + gap, columns * across + gap, color)
     for i, cell in enumerate(cells):
         x, y = gap + i % columns * across, gap + i // columns * down
         left, top = x + (width - cell.shape[1]) // 2, y + (height - cell.shape[0]) // 2
         sheet[0, top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-        if labels:
+        if texts:
             box = sheet[0, y + height : y + height + below, x : x + width]
-            box.copy_(_label(labels[i], box, text_size))
+            box.copy_(_label(texts[i], box, text_size))
     return Image(sheet)
+
+
+def _per_picture(labels: list[str], images: list[Image]) -> list[str]:
+    """Return one label for each picture of the batches."""
+    if len(labels) == len(images):
+        return [label for label, i in zip(labels, images, strict=True) for _ in i.pixels]
+    count = sum(len(i.pixels) for i in images)
+    if labels and len(labels) != count:
+        raise BadInput(f"There are {len(labels)} labels for {count} pictures; give one each.", field="labels")
+    return labels
 
 
 def _label(text: str, box: Tensor, size: int) -> Tensor:

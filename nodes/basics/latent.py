@@ -117,7 +117,7 @@ def composite_latents(base: Latent, layer: Latent, x: Offset = 0, y: Offset = 0,
     column, row = x // base.factor, y // base.factor
     there, here = place(result, patch.movedim(1, -1), column, row)
     there.copy_(there.lerp(here, place(result, alpha, column, row)[1][..., None]))
-    return replace(base, samples=result.movedim(-1, 1).contiguous(), mask=_mask_for(base.mask, len(result)))
+    return _like(base, result.movedim(-1, 1).contiguous())
 
 
 @node(category="latent/combine")
@@ -130,7 +130,7 @@ def blend_latents(a: Latent, b: Latent, amount: Fraction = 0.5) -> Latent:
         amount: Share of b.
     """
     x, y = _fit(a, b)
-    return replace(a, samples=x.lerp(y, amount), mask=_mask_for(a.mask, len(x)))
+    return _like(a, x.lerp(y, amount))
 
 
 @node(category="latent/combine")
@@ -149,7 +149,7 @@ def add_latents(
         scale_b: Factor of b.
     """
     x, y = _fit(a, b)
-    return replace(a, samples=scale_a * x + scale_b * y, mask=_mask_for(a.mask, len(x)))
+    return _like(a, scale_a * x + scale_b * y)
 
 
 @node(category="latent/batch")
@@ -180,6 +180,8 @@ def repeat_latent(latent: Latent, count: Count = 2) -> Latent:
         latent: The latents.
         count: How often.
     """
+    h, w = latent.samples.shape[2:]
+    check_room(count * len(latent.samples), h * latent.factor, w * latent.factor)
     samples = latent.samples.repeat(count, 1, 1, 1)
     mask = None if latent.mask is None else latent.mask.repeat(count, 1, 1)
     seeds = _seeds(latent)
@@ -220,6 +222,12 @@ def set_latent_mask(latent: Latent, mask: Mask | None = None) -> Latent:
 def _each(latent: Latent, change: Callable[[Tensor], Tensor]) -> Latent:
     """Apply a change of the last two axes to samples (B, C, h, w) and mask (B, h, w)."""
     return replace(latent, samples=change(latent.samples), mask=None if latent.mask is None else change(latent.mask))
+
+
+def _like(latent: Latent, samples: Tensor) -> Latent:
+    """Return new samples with the mask and noise of `latent`; noise of their own if it was repeated for a batch."""
+    seeds = latent.seeds if len(samples) == len(latent.samples) else None
+    return replace(latent, samples=samples, mask=_mask_for(latent.mask, len(samples)), seeds=seeds)
 
 
 def _resized(latent: Latent, w: int, h: int, method: Scaling) -> Latent:

@@ -102,6 +102,8 @@ def test_resampling_stays_in_bounds_and_is_not_for_huge_results() -> None:
     assert sharp.max() == 1
     with pytest.raises(BadInput, match="64 megapixels"):
         resize_image(random_image(2), 8192, 8192, "stretch")
+    with pytest.raises(BadInput, match="64 megapixels"):
+        repeat_image(solid_color("#000000", 1000, 1000), 256)
 
 
 def test_crop_stays_inside() -> None:

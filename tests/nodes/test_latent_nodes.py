@@ -56,6 +56,8 @@ def test_every_method_keeps_flat_latents_and_scales_the_mask(method: str) -> Non
 def test_latents_cannot_grow_without_bound() -> None:
     with pytest.raises(BadInput, match="megapixels"):
         upscale_latent(random_latent(2), 8192, 8192)
+    with pytest.raises(BadInput, match="megapixels"):
+        repeat_latent(random_latent(1, 64, 64), 256)
 
 
 def test_crop_flip_and_rotate_take_the_mask_along() -> None:
@@ -88,6 +90,15 @@ def test_blend_and_add() -> None:
     a, b = random_latent(seed=1), random_latent(2, seed=2)
     assert close(blend_latents(a, b, 0.25).samples, a.samples + 0.25 * (b.samples - a.samples), 1e-6)
     assert close(add_latents(a, b, 2, -1).samples, 2 * a.samples - b.samples)
+
+
+def test_a_repeated_latent_gets_noise_for_each() -> None:
+    one, three = select_latents(masked(random_latent(2)), 1), random_latent(3)
+    mixed = blend_latents(one, three)
+    assert mixed.seeds is None
+    assert mixed.mask is not None
+    assert mixed.mask.shape == (3, 4, 6)
+    assert blend_latents(one, random_latent()).seeds == (1,)
 
 
 def test_repeated_latents_have_noise_of_their_own() -> None:
