@@ -157,7 +157,7 @@ def _merged(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
 
 # Tokens --------------------------------------------------------------------------------------------------------------
 
-_EMBEDDING = re.compile(r"\bembedding:([^\s,()\[\]:]+)")
+_EMBEDDING = re.compile(r"\bembedding:([^\s,()\[\]:]*[^\s,()\[\]:.;!?])")  # a full stop after it ends the sentence
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def test_learnt_embeddings_take_their_places():
     assert [w.text for w in tokens.words] == ["a", "embedding:dog", ",", "b"]
     assert tokens.words[1].positions == (2, 3)
     assert tokens.weights[0][2:4] == (1.5, 1.5)
+    assert [w.text for w in tokenise(network, "embedding:dog.").words] == ["embedding:dog", "."]
     states = encode(network, "a embedding:dog").tokens
     assert states[0, 2:4].tolist() == [[7, 7], [8, 8]]
     network.vectors = lambda name: torch.zeros(1, 3)
