@@ -31,6 +31,9 @@ class Sqlite:
         self._migrate(migrations)
 
     def _migrate(self, migrations: Sequence[str]) -> None:
+        with self.read() as db:  # a process that hangs in the middle of a write keeps nobody from opening the file
+            if db.execute("PRAGMA user_version").fetchone()[0] == len(migrations):
+                return
         with self.write() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(migrations):

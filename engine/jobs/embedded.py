@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
 from typing import Self
@@ -17,6 +19,8 @@ from engine.jobs.processes import FolderLock, is_alive, kill, pid_of, sweep
 LOOK_S = 0.25
 CANCEL_S = 10.0  # a job that does not stop within this loses its worker
 ORPHAN_S = 3.0  # what a worker whose server has gone may take to end itself
+
+log = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -41,7 +45,9 @@ class Supervisor:
         self._closing = Flag()
         self._orphans: tuple[str, ...] = ()
         self._asked: dict[str, float] = {}  # job -> when it was first seen to be stopping
+        self._seen = jobs.last_seq()
         self._monitor = Thread(target=self._watch, name="supervisor", daemon=True)
+        self._tidier = Thread(target=self._tidy, name="tidy", daemon=True)
 
     def start(self) -> None:
         """Take the data folder and start the workers. Raises `Conflict` if another server has the folder."""
@@ -50,12 +56,14 @@ class Supervisor:
         for link in self._links:
             link.start()
         self._monitor.start()
+        self._tidier.start()
 
     def close(self) -> None:
         """Stop: running jobs go back to the queue and keep what has finished."""
         self._closing.set()
         self._nudge.set()
         self._monitor.join()
+        self._tidier.join(ORPHAN_S)
         for link in self._links:
             link.close()
         for lock in self._locks:
@@ -106,18 +114,28 @@ class Supervisor:
             listener(frame)
 
     def _watch(self) -> None:
-        for folder in self._data_dirs:
-            sweep(folder)
-        self._bury_orphans()
-        seen = self._jobs.last_seq()
         while not self._closing.is_set():
             self._nudge.wait(LOOK_S)
             self._nudge.clear()
-            newest = self._jobs.last_seq()
-            if newest != seen:
-                seen = newest
-                self._tell(Frame({"kind": "committed", "seq": seen}))
-            self._end_the_stuck()
+            try:
+                self._look()
+            except Unavailable as error:  # a full disk passes
+                log.warning("%s", error)
+
+    def _look(self) -> None:
+        newest = self._jobs.last_seq()
+        if newest != self._seen:
+            self._seen = newest
+            self._tell(Frame({"kind": "committed", "seq": newest}))
+        self._end_the_stuck()
+
+    def _tidy(self) -> None:
+        """Put away what an earlier server left behind."""
+        with suppress(Unavailable):  # then its leases run out by themselves
+            self._bury_orphans()
+        with suppress(OSError):
+            for folder in self._data_dirs:
+                sweep(folder)
 
     def _bury_orphans(self) -> None:
         """Take back what workers of an earlier server still hold. They end themselves, or are ended."""

@@ -108,15 +108,20 @@ class WorkerLink:
         self._thread.join(timeout_s)
         self.kill(SERVER_STOPPED)
         self._thread.join()
+        _refuse(self._replies, "The server stops.")
 
     def _keep(self) -> None:
         failures = 0
         while not self._closing.is_set():
-            self._live()
+            try:
+                self._live()
+            except (OSError, Unavailable) as error:  # no memory for a process, no room for its log
+                self._show("down", why=str(error))
             failures = 0 if self._ready else failures + 1
             self._closing.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
 
     def _live(self) -> None:
+        self._ready, self._node, self._killed_for = False, None, ""
         process = self._spawn()
         while frame := read_frame(cast(BinaryIO, process.stdout)):
             self._hear(frame)
@@ -133,7 +138,6 @@ class WorkerLink:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=_clean(os.environ), stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
             )
-            self._ready, self._node, self._killed_for = False, None, ""
             self._writer = FrameWriter(cast(BinaryIO, process.stdin))
             for head in self._unsent:
                 self._writer.send(head)
@@ -178,25 +182,29 @@ class WorkerLink:
     def _bury(self, process: subprocess.Popen[bytes]) -> None:
         """Tell everybody that the process has ended: the ledger, who waits for replies, who looks on."""
         owner = owner_name(self._options.device, process.pid)  # before `wait`: then its start time is gone
+        with self._lock:  # from here on its number may become another's: no kill
+            writer, self._writer = self._writer, None
+            waiting, self._replies = self._replies, {}
+        cast(FrameWriter, writer).close()
+        cast(BinaryIO, process.stdout).close()
         code = process.wait()
-        with self._lock:
-            why = self._killed_for or _reason(code, self._log_tail())
-            if self._writer:
-                self._writer.close()
-            orphans, self._replies, self._writer = self._replies, {}, None
-            cast(BinaryIO, process.stdout).close()
+        why = self._killed_for or _reason(code, self._log_tail())
         self._show("down", why=why)
         evidence = {"why": why, "exit": code, "node": self._node, "log": self._log_tail()}
+        _refuse(waiting, f"The worker ended before it answered ({why}). Try again.")
         self._leases.lost(owner, evidence, blame=not self._closing.is_set())
-        for reply in orphans.values():
-            if reply.set_running_or_notify_cancel():
-                reply.set_exception(Unavailable(f"The worker ended before it answered ({why}). Try again."))
 
     def _log_tail(self) -> str:
         with self._log.open("rb") as log:
             size = log.seek(0, 2)
             log.seek(max(0, size - LOG_TAIL))
             return log.read().decode(errors="replace")
+
+
+def _refuse(replies: Mapping[int, Future[JsonObject]], message: str) -> None:
+    for reply in replies.values():
+        if reply.set_running_or_notify_cancel():
+            reply.set_exception(Unavailable(message))
 
 
 def _clean(env: Mapping[str, str]) -> dict[str, str]:

@@ -104,15 +104,18 @@ class Worker:
     def serve(self, make: Callable[[], Executor]) -> None:
         """Make the executor, then take jobs for ever."""
         Thread(target=self._listen, daemon=True).start()
-        self._executor.set_result(make())
-        self._frames.send({"kind": "ready"})
+        self.prepare(make())
         while True:
-            if self._take():
-                continue
-            self._wake.wait(IDLE_S)
-            self._wake.clear()
+            if not self.take():
+                self._wake.wait(IDLE_S)
+                self._wake.clear()
 
-    def _take(self) -> bool:
+    def prepare(self, executor: Executor) -> None:
+        """Be ready for jobs and requests."""
+        self._executor.set_result(executor)
+        self._frames.send({"kind": "ready"})
+
+    def take(self) -> bool:
         """Run the next job, if there is one."""
         try:
             with self._gate:

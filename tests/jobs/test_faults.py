@@ -113,3 +113,25 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(desk: Desk) -> None
     known = len(Ledger(open_ledger(desk.folder)).queue(limit=10_000).jobs)
     assert acknowledged <= known <= acknowledged + 3  # a kill may come between the commit and the answer
     assert whole(desk)
+
+
+HANG = """
+import os, signal, sys
+from pathlib import Path
+from engine.jobs.database import open_ledger
+with open_ledger(Path(sys.argv[1])).write() as db:
+    db.execute("UPDATE queue SET paused = 1")
+    print(flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_process_that_hangs_in_a_write_keeps_nobody_from_reading(desk: Desk) -> None:
+    """So a server that starts can see who hangs, end it, and go on."""
+    process = subprocess.Popen([sys.executable, "-c", HANG, str(desk.folder)], stdout=-1)
+    process.stdout.readline()
+    other = Ledger(open_ledger(desk.folder))
+    assert not other.status().paused
+    process.kill()
+    process.communicate()
+    assert other.enqueue({}).state is JobState.QUEUED

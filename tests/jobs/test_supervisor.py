@@ -213,6 +213,28 @@ def test_a_worker_that_cannot_start_says_why_and_is_tried_again(
         }
 
 
+def test_a_worker_that_cannot_even_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").write_text("a file where the folder of logs should be")
+    monkeypatch.setattr(link, "BACKOFF_S", (0.0, 0.1))
+    with house(tmp_path) as it:
+        waiting = it.supervisor.request("echo")
+        until(lambda: any("logs" in head["why"] for head in it.heads("worker")))
+        (tmp_path / "logs").unlink()
+        assert waiting.result(WAIT_S)
+        it.supervisor.subscribe(it.frames.append)()  # one that leaves hears no more
+        before = len(it.frames)
+        assert it.ended(it.run("a")).state is JobState.DONE
+        assert len({id(frame) for frame in it.frames[before:]}) == len(it.frames) - before
+
+
+def test_a_server_that_closes_leaves_no_request_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").touch()
+    with house(tmp_path) as it:
+        waiting = it.supervisor.request("echo")
+    with pytest.raises(Unavailable, match="stops"):
+        waiting.result(0)
+
+
 def test_a_second_server_is_refused(tmp_path: Path) -> None:
     with house(tmp_path), pytest.raises(Conflict, match="Another server"), house(tmp_path):
         pass
