@@ -53,11 +53,12 @@ class Parts:
 def load(folder: Path = paths.HERE) -> Parts:
     """The shipped model, in float32."""
     last = {"memory_format": torch.channels_last}
+    as_is = {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}  # the other way needs a further package
     return Parts(
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval(),
-        UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval().to(**last),
-        AutoencoderDC.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval().to(**last),
+        UNet2DConditionModel.from_pretrained(folder / "unet", **as_is).eval().to(**last),
+        AutoencoderDC.from_pretrained(folder / "vae", **as_is).eval().to(**last),
         DDIMScheduler.from_pretrained(folder / "scheduler"),
     )
 

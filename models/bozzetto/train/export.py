@@ -59,7 +59,7 @@ def export(target: Path = paths.HERE) -> None:
     step = put_ema(job.model, "unet")
     text: CLIPTextModel = job.model.text
     unet: UNet2DConditionModel = job.model.unet
-    vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae")
+    vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False)
     for part, name in ((text, "text_encoder"), (unet, "unet"), (vae, "vae")):
         part.half().save_pretrained(target / name)
     scheduler().save_pretrained(target / "scheduler")

@@ -12,7 +12,7 @@ from models.bozzetto.scenes import START, captions, render, sample
 from models.bozzetto.train import state, tokenizer
 from models.bozzetto.pictures import to_tensor
 
-SHARD = 4096  # scenes in a file
+SHARD = 2048  # scenes in a file
 CAPTIONS = 8  # paraphrases of each scene
 FIRST_SEED = 200_000_000
 
@@ -26,7 +26,7 @@ def folder() -> Path:
 
 def frozen_autoencoder() -> AutoencoderDC:
     """The autoencoder with its EMA weights as its training left them, for inference."""
-    net = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae").eval()
+    net = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False).eval()
     return net.to(memory_format=torch.channels_last)
 
 
@@ -54,6 +54,7 @@ def write_shard(index: int, net: AutoencoderDC, tokens: "tokenizer.CLIPTokenizer
 def build(shards: int, part: int = 0, parts: int = 1) -> None:
     """Make the shards of which the index is `part` modulo `parts`."""
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # several processes share the shards; threads would wait for each other
     net, tokens = frozen_autoencoder(), tokenizer.load(state.run_dir("text") / "tokenizer")
     for index in range(part, shards, parts):
         write_shard(index, net, tokens)

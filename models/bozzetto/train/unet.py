@@ -15,7 +15,7 @@ from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 from models.bozzetto.train.text import WIDTH
 
-SHARDS = 10  # of 4,096 scenes each
+SHARDS = 20  # of 2,048 scenes each
 EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
 MIN_SNR = 5.0
 TRIED = (
