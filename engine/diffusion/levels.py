@@ -76,7 +76,7 @@ class Levels:
         return max(1, round(self.level(sigma)))
 
     def timestep(self, sigma: float, *, interpolate: bool = False) -> float:
-        """Return what the network is told at sigma: of a table the nearest level - 1, or the fractional one."""
+        """Return what the network is told at sigma: of a table the nearest level - 1, or a fractional one."""
         if self.kind == "flow":
             return 1000 * sigma / (1 + sigma)
         if self.kind == "edm":
