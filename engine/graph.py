@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import BadInput, Problem, WorkflowInvalid
@@ -250,7 +250,12 @@ def expand(
     `own` holds the node's inputs for links `["@", name]`: values, Given results, or links to nodes of the graph `outer`
     (lazy inputs that were not asked for). WorkflowInvalid on problems.
     """
-    flat = flatten(parse({"nodes": expansion.nodes}), specs, prefix=prefix, own=own)
+    try:
+        workflow = parse({"nodes": expansion.nodes})
+    except WorkflowInvalid as error:
+        problems = [replace(p, node=f"{prefix}{p.node or ''}") for p in error.problems]
+        raise WorkflowInvalid(problems) from None
+    flat = flatten(workflow, specs, prefix=prefix, own=own)
     nodes = {name: checked for name in flat.nodes if (checked := _check(flat, name, outer))}
     if not flat.problems:
         _check_cycles(flat, nodes)
