@@ -22,14 +22,14 @@ Format = Literal["png", "webp", "jpeg"]
 MEDIA: dict[Format, str] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 FILE_MAX = 100 * 2**20
 PIXELS_MAX = 64_000_000
-WORKFLOW_MAX = 4 * 2**20
+WORKFLOW_MAX = 2**20
 EXIF_MAKE = 0x010F  # where WebP files of ComfyUI carry `workflow:{json}`; JPEG and WebP of ours do the same
 EXIF_MODEL = 0x0110  # and `prompt:{json}`
-JPEG_SEGMENT_MAX = 65_000
+ROOM: dict[Format, int] = {"png": WORKFLOW_MAX, "webp": WORKFLOW_MAX, "jpeg": 65_000}  # bytes that a workflow may take
 
 # Pillow's limits hold for the whole process: its own are 179 MP and 64 MiB of text.
 Pil.MAX_IMAGE_PIXELS = PIXELS_MAX
-PngImagePlugin.MAX_TEXT_CHUNK = 2**20
+PngImagePlugin.MAX_TEXT_CHUNK = WORKFLOW_MAX
 PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20
 warnings.simplefilter("error", Pil.DecompressionBombWarning)
 
@@ -72,10 +72,11 @@ def encode(
 ) -> bytes:
     """Encode `rgb` (H, W, 3), uint8 or float 0..1, with the workflow inside. WebP of quality 100 is lossless.
 
-    A JPEG has no room for a workflow above 64 kB and is then written without one. `fast` trades PNG size for time.
+    A workflow above 1 MiB (in a JPEG: 64 kB) has no room and is left out. `fast` trades PNG size for time.
     """
     image, buffer = Pil.fromarray(to_uint8(rgb)), io.BytesIO()
-    text = json.dumps(workflow, ensure_ascii=False, separators=(",", ":")) if workflow else ""
+    text = json.dumps(workflow, separators=(",", ":")) if workflow else ""  # ASCII, as EXIF wants it
+    text = text if len(text) <= ROOM[form] else ""
     if form == "png":
         info = PngImagePlugin.PngInfo()
         if text:
@@ -83,11 +84,11 @@ def encode(
         image.save(buffer, "PNG", pnginfo=info, compress_level=1 if fast else 6)
         return buffer.getvalue()
     exif = Pil.Exif()
-    if text and (form == "webp" or len(text.encode()) < JPEG_SEGMENT_MAX):
-        exif[EXIF_MAKE] = "workflow:" + json.dumps(workflow, separators=(",", ":"))  # EXIF text is ASCII
+    if text:
+        exif[EXIF_MAKE] = f"workflow:{text}"
     try:
         image.save(buffer, form.upper(), quality=quality, exif=exif, lossless=form == "webp" and quality == 100)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadFile(f"This picture cannot be written as {form} ({error}); choose PNG.") from error
     return buffer.getvalue()
 

@@ -60,7 +60,7 @@ def save_image(
 ) -> Saved:
     """Save pictures in the output folder, each with the workflow that made it inside.
 
-    Drop a saved picture on the editor to get its workflow back. A JPEG has no room for a workflow above 64 kB.
+    Drop a saved picture on the editor to get its workflow back. A workflow above 1 MiB (in a JPEG: 64 kB) is left out.
 
     Args:
         image: The pictures; each of a batch becomes a file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -62,10 +63,30 @@ def test_lossless_formats_keep_every_bit(form: pictures.Format, quality: int) ->
     assert decoded.alpha is None
 
 
-def test_a_large_workflow_fits_png_and_webp_and_is_left_out_of_jpeg() -> None:
-    large = {**WORKFLOW, "text": "é" * 100_000}
-    found = [pictures.embedded_workflow(pictures.encode(PIXELS, f, workflow=large)) for f in ("png", "webp", "jpeg")]
-    assert found == [large, large, None]
+@pytest.mark.parametrize(("size", "kept"), [(30_000, "png webp jpeg"), (900_000, "png webp"), (1_100_000, "")])
+def test_a_workflow_too_large_for_a_format_is_left_out(size: int, kept: str) -> None:
+    large = {**WORKFLOW, "text": "x" * size}
+    files = {f: pictures.encode(PIXELS, f, workflow=large) for f in pictures.MEDIA}
+    found = {f: pictures.embedded_workflow(data) for f, data in files.items()}
+    assert found == {f: large if f in kept.split() else None for f in files}
+    assert all(pictures.decode(data).rgb.shape == (20, 30, 3) for data in files.values())
+
+
+def test_a_workflow_that_others_made_too_large_is_not_read() -> None:
+    exif = Pil.Exif()
+    exif[0x010F] = "workflow:" + json.dumps({"a": "x" * 2**20})
+    assert pictures.embedded_workflow(png(np.zeros((2, 2, 3), np.uint8), form="WEBP", exif=exif)) is None
+
+
+def test_damaged_exif_is_passed_over() -> None:
+    data = png(np.zeros((2, 2, 3), np.uint8), exif=b"Exif\0\0neither II nor MM")
+    assert pictures.embedded_workflow(data) is None
+
+
+@pytest.mark.parametrize(("form", "width"), [("webp", 17_000), ("jpeg", 66_000)])
+def test_a_picture_too_wide_for_its_format_is_said(form: pictures.Format, width: int) -> None:
+    with pytest.raises(BadFile, match=rf"cannot be written as {form} .* choose PNG"):
+        pictures.encode(np.zeros((1, width, 3), np.uint8), form)
 
 
 def test_workflows_of_comfyui_are_found() -> None:
