@@ -91,7 +91,12 @@ class PastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """A durable event. `seq` rises over all jobs; `job` is empty for events of the whole queue."""
+    """A durable event. `seq` rises over all jobs; `job` is empty for events of the whole queue.
+
+    Kinds: `job_queued`, `job_started`, `job_requeued` (`why`, `delay`), `job_paused`, `job_resumed`, `job_moved`,
+    `job_stopping`, then `job_done`, `job_failed`, `job_cancelled` or `job_parked` (`problems`); `queue_paused`,
+    `queue_resumed`; and the durable ones of `engine.events`.
+    """
 
     seq: int
     job: str

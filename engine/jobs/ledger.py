@@ -20,7 +20,7 @@ from engine.jobs.contract import (
     Page,
     PastAttempt,
     QueueStatus,
-)  # fmt: skip
+)
 from engine.jobs.database import SUMMARY, add_event, to_events, to_job, to_summary
 from engine.jobs.transitions import settle
 from engine.sqlite import Sqlite

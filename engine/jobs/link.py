@@ -74,9 +74,9 @@ class WorkerLink:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the worker look at the queue."""
+        """Have an idle worker look at the queue; a busy one looks when it is done."""
         with self._lock:
-            if self._writer:
+            if self._writer and self.state.state == "ready":
                 self._writer.send({"kind": "wake"})
 
     def request(self, name: str, payload: JsonObject) -> Future[JsonObject]:
