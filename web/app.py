@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from web import pages, routes_files, routes_jobs, routes_nodes, routes_system, routes_workflows, sockets
+from web import (
+    pages,
+    routes_examples,
+    routes_files,
+    routes_jobs,
+    routes_nodes,
+    routes_system,
+    routes_workflows,
+    sockets,
+)
 from web.errors import errors
 from web.guard import GUARD, JSON_BYTES, guarded
 from web.openapi import TABLE
@@ -18,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_nodes.routes.table,
     *routes_workflows.routes.table,
     *routes_files.routes.table,
+    *routes_examples.routes.table,
     *routes_system.routes.table,
     *sockets.routes.table,
 )

@@ -26,7 +26,7 @@ from web.errors import Foreign, WrongMedia
 
 JSON_BYTES = 4 * 2**20
 UPLOAD_BYTES = 100 * 2**20
-UPLOAD_PATHS = frozenset({"/api/files"})
+UPLOAD_PATHS = frozenset({"/api/files", "/api/import"})
 # None of these can be sent by a page of another site without a preflight request, which is never granted.
 UPLOAD_MEDIA = frozenset({"application/octet-stream", "image/png", "image/jpeg", "image/webp", "video/mp4"})
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})  # these can

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 
 from engine.diffusion import attention
 from engine.diffusion.attention import Hook, Run
@@ -93,6 +94,29 @@ def test_keys_may_be_longer_than_the_queries_own(networks):
         return q, torch.cat([k, k], 2), torch.cat([v, v], 2)
 
     assert torch.allclose(call(hooked, Hook("qkv", doubled)), call(hooked), atol=1e-5)
+
+
+def test_attention_inside_an_image_block_is_the_default_too():
+    """Group norm, normed context, an image for input and a residual around it."""
+    options = {
+        "heads": 2,
+        "dim_head": 16,
+        "norm_num_groups": 4,
+        "residual_connection": True,
+        "rescale_output_factor": 2.0,
+    }
+    layer = (
+        Attention(32, cross_attention_dim=24, cross_attention_norm="layer_norm", **options).eval().requires_grad_(False)
+    )
+    image, context = torch.randn(2, 32, 4, 3), torch.randn(2, 7, 24)
+    expected = layer(image, encoder_hidden_states=context)
+    layer.set_processor(attention.Dispatcher("down_blocks.0.attn.processor", layer.processor))
+    sizes = []
+    look = Hook("probs", lambda layer, probs: sizes.append(layer.size) or probs)
+    out = layer(image, encoder_hidden_states=context, run=Run((look,), (8, 6)))
+    assert torch.allclose(out, expected, atol=1e-6)
+    assert torch.equal(layer(image, encoder_hidden_states=context), expected)
+    assert sizes == [(4, 3)]
 
 
 def test_hooks_run_in_order(networks):

@@ -1,19 +1,22 @@
 """Recognition by header, strict building, and the same numbers from every layout."""
 
+import dataclasses
 import functools
+import itertools
 import json
 
 import pytest
 import torch
 
 from engine.diffusion import families
-from engine.diffusion.families import ldm
+from engine.diffusion.families import clip_text, ldm
+from engine.diffusion.families.autoencoder import build_autoencoder
 from engine.diffusion.families.base import WHOLE, Source, open_source
 from engine.diffusion.families.load import Place
 from engine.diffusion.families.unet import levels_of
 from engine.diffusion.files import Header, Tensor
 from engine.diffusion.text import encode
-from engine.errors import BadFile, BadInput
+from engine.errors import BadFile, BadInput, SfumatoError
 from engine.types import Cond
 from tests.diffusion_models import tiny
 
@@ -163,8 +166,68 @@ def test_a_config_that_does_not_fit_is_a_sentence(tmp_path):
     config = json.loads((folder / "unet/config.json").read_text())
     for change in ({"block_out_channels": [32]}, {"down_block_types": ["Nonsense"] * 2}, {"norm_num_groups": 7}):
         (folder / "unet/config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(BadFile, match="UNet2DConditionModel does not fit"):
+        with pytest.raises(BadFile, match="U-Net does not fit"):
             families.get("sd1").build(open_source(folder), "model", Place())
+
+
+STRANGE = ("x", -1, [1], 10**9)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize(("part", "component"), [("model", "unet"), ("vae", "vae"), ("clip", "text_encoder")])
+def test_strange_configs_are_sentences_and_take_no_time(sources, monkeypatch, part, component):
+    """Whatever one entry says: the part is built, or refused with a sentence."""
+    family = families.get("sd1")
+    monkeypatch.setattr(type(family), "_preview", lambda *args: None)
+    monkeypatch.setattr(clip_text, "load_tokenizer", lambda folder: None)
+    outcomes = []
+    for name, value in itertools.product(sources[0].configs[component], STRANGE):
+        configs = {**sources[0].configs, component: {**sources[0].configs[component], name: value}}
+        changed = dataclasses.replace(sources[0], configs=configs)
+        try:
+            family.recognise(changed)
+            family.card(changed)
+            family.build(changed, part, Place())
+        except SfumatoError as error:
+            outcomes.append(error.message)
+    assert len(outcomes) > 20
+    assert max(map(len, outcomes)) < 700
+
+
+def test_folders_and_files_without_what_they_need(tmp_path, sources):
+    empty = tmp_path / "empty"
+    (empty / "unet").mkdir(parents=True)
+    (empty / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
+    with pytest.raises(BadFile, match="without safetensors weights"):
+        open_source(empty)
+    with pytest.raises(BadFile, match="lacks the tensor"):
+        ldm.unet_config(sd(tmp_path).single)
+    state = tiny.ldm_state()
+    for key in [k for k in state if "input_blocks.1.0" in k and "out_layers.3" not in k]:
+        del state[key]
+    source = open_source(tiny.write_file(tmp_path / "a.safetensors", state))
+    with pytest.raises(BadFile, match=r"missing \(down_blocks"):
+        families.get("sd1").build(source, "model", Place())
+    gone = dataclasses.replace(sources[1], files={WHOLE: (tmp_path / "gone.safetensors",)})
+    with pytest.raises(BadFile, match="could not be read"):
+        families.get("sd1").build(gone, "vae", Place())
+    with pytest.raises(BadFile, match="class 'Other'"):
+        build_autoencoder({"_class_name": "Other"}, {}, Place())
+
+
+def test_an_inpainting_network_reads_its_picture_from_the_condition(tmp_path):
+    state = tiny.ldm_state()
+    key = f"{UNET}input_blocks.0.0.weight"
+    state[key] = torch.cat([state[key], torch.randn(32, 5, 3, 3)], 1)
+    source = open_source(tiny.write_file(tmp_path / "a.safetensors", state))
+    model = families.get("sd1").build(source, "model", Place())
+    x, t, tokens = torch.randn(1, 4, 8, 8), torch.tensor([9.0]), torch.randn(1, 77, 64)
+    assert model.channels == 4
+    with pytest.raises(BadInput, match="inpainting or editing model"):
+        model(x, t, Cond(tokens))
+    picture = torch.randn(1, 5, 8, 8)
+    direct = model.module(torch.cat([x, picture], 1), t, tokens).sample
+    assert torch.equal(model(x, t, Cond(tokens, extra={"concat": picture})), direct)
 
 
 def test_the_scheduler_config_decides_prediction_and_levels(tmp_path):

@@ -151,7 +151,7 @@ async def test_system_and_models(served: Served) -> None:
 
 
 def test_uploads_are_the_only_exception() -> None:
-    assert {"/api/files"} == UPLOAD_PATHS
+    assert {"/api/files", "/api/import"} == UPLOAD_PATHS
 
 
 def _is_error(plain: Any) -> bool:
