@@ -25,6 +25,7 @@ from engine.memory import Evict, Resident, Wanted, plan
 from engine.types import Clip, Model, Patch, Vae, Weights
 
 PARTS: dict[str, type[Model] | type[Clip] | type[Vae]] = {"model": Model, "clip": Clip, "vae": Vae}
+PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ADDED = ("loras", "embeddings")  # files that are no model of their own
@@ -109,8 +110,7 @@ class ModelManager:
     @contextlib.contextmanager
     def use(self, described: Any, *, working_bytes: int = 0) -> Iterator[Any]:
         """Give the network that a Model, Clip or Vae describes, with its patches, resident until the block ends."""
-        part = next(name for name, kind in PARTS.items() if isinstance(described, kind))
-        loaded = self._resident(described, part, working_bytes)
+        loaded = self._resident(described, PART_OF[type(described)], working_bytes)
         loaded.pins += 1
         try:
             yield self._patched(described, loaded)

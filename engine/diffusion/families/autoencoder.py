@@ -10,12 +10,13 @@ from typing import Any
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
-from engine.diffusion.families.load import Place, assign, from_config
+from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.patches import Report
 from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
 CLASSES: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+LEVELS_MAX = 8
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
 
@@ -72,13 +73,14 @@ def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], 
     cls = CLASSES.get(str(config.get("_class_name")))
     if cls is None:
         raise BadFile(f"The autoencoder is of class {config.get('_class_name')!r}; known: {', '.join(CLASSES)}.")
-    module = assign(from_config(cls, config), {_renamed(k): v for k, v in weights.items()}, place, "autoencoder")
+    module = on_meta(lambda: cls.from_config(dict(config)), config, "autoencoder")
+    assign(module, {_renamed(k): v for k, v in weights.items()}, place, "autoencoder")
     return Autoencoder(
         module,
         factor_of(config),
-        int(config.get("latent_channels", 4)),
-        float(config.get("scaling_factor") or 1.0),
-        float(config.get("shift_factor") or 0.0),
+        whole(config, "latent_channels", 4),
+        number(config, "scaling_factor", 1.0),
+        number(config, "shift_factor", 0.0),
     )
 
 
@@ -91,11 +93,18 @@ def _renamed(key: str) -> str:
 
 def factor_of(config: Mapping[str, Any]) -> int:
     """Return the pixels per latent cell: the side halves once per level but the first."""
-    widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or [0] * 4
-    return int(2 ** (len(widths) - 1))
+    return int(2 ** (len(_widths(config, "encoder")) - 1))
 
 
 def decode_widths(config: Mapping[str, Any]) -> int:
     """Return the channels that live at full resolution while decoding: what its working memory is made of."""
-    widths = config.get("block_out_channels") or config.get("decoder_block_out_channels") or [128]
-    return int(widths[0] + widths[min(1, len(widths) - 1)])
+    widths = _widths(config, "decoder")
+    return widths[0] + widths[min(1, len(widths) - 1)]
+
+
+def _widths(config: Mapping[str, Any], side: str) -> list[int]:
+    """Return the channels of each level; Stable Diffusion's where the config is silent."""
+    found = config.get("block_out_channels") or config.get(f"{side}_block_out_channels") or [128, 256, 512, 512]
+    if not isinstance(found, list) or not 1 <= len(found) <= LEVELS_MAX or not all(type(w) is int for w in found):
+        raise BadFile(f"The autoencoder's config lists the channels {str(found)[:60]}.")
+    return found

@@ -12,12 +12,17 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from engine.diffusion.families.load import Place, assign
+from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.files import read_config
 from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
 from engine.errors import BadFile, BadInput
 
+SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "max_position_embeddings", "projection_dim",
+)  # fmt: skip
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 VOCABULARY_MAX = 16 << 20  # bytes
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 DEFAULT_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
@@ -96,17 +101,24 @@ def build_clip_text(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Path, place: Place
 ) -> ClipText:
     """Build the text encoder of `config` around `weights`; keys with or without their `text_model.` prefix."""
-    try:
-        with torch.device("meta"):
-            module = CLIPTextModel(CLIPTextConfig(**config))
-    except (TypeError, ValueError) as error:
-        raise BadFile(f"The text encoder's config does not fit: {error}.") from error
+    module = on_meta(lambda: CLIPTextModel(_config(config)), config, "text encoder")
     named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith("position_ids")}
     named.pop("text_projection.weight", None)
     assign(module, named, place, "text encoder")
     positions = torch.arange(module.config.max_position_embeddings, device=place.device).expand((1, -1))
     module.embeddings.register_buffer("position_ids", positions, persistent=False)  # no file carries it
     return ClipText(module, load_tokenizer(tokenizer))
+
+
+def _config(config: Mapping[str, Any]) -> CLIPTextConfig:
+    """Read what shapes the network; transformers' own defaults are those of the config class."""
+    sizes = {name: whole(config, name, getattr(CLIPTextConfig, name)) for name in SIZES}
+    return CLIPTextConfig(
+        **sizes,
+        hidden_act=str(config.get("hidden_act", CLIPTextConfig.hidden_act)),
+        layer_norm_eps=number(config, "layer_norm_eps", CLIPTextConfig.layer_norm_eps),
+        **{name: int(number(config, name, getattr(CLIPTextConfig, name))) for name in TOKENS},
+    )
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,15 +14,48 @@ from engine.errors import BadFile
 
 M = TypeVar("M", bound=nn.Module)
 CPU = torch.device("cpu")
+SIZE_MAX, DEPTH_MAX = 1 << 20, 256
+CONFIG_ERRORS = (  # what diffusers and transformers raise for configs of other shapes
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, AssertionError,
+)  # fmt: skip
 
 
-def from_config(cls: Any, config: Mapping[str, Any]) -> Any:
-    """Make a diffusers model of `cls` without memory for its weights; BadFile if the config is not one."""
+def on_meta(make: Callable[[], Any], config: Mapping[str, Any], what: str) -> Any:
+    """Make a module of `config` without memory for its weights; BadFile if the config is not one of such a module."""
+    check_config(config, what)
     try:
         with torch.device("meta"):
-            return cls.from_config(dict(config))
-    except (TypeError, ValueError, KeyError, NotImplementedError, AttributeError, IndexError) as error:
-        raise BadFile(f"The config of the {cls.__name__} does not fit: {error}.") from error
+            return make()
+    except CONFIG_ERRORS as error:
+        raise BadFile(f"The config of the {what} does not fit: {str(error)[:200]}.") from error
+
+
+def check_config(config: Mapping[str, Any], what: str) -> None:
+    """Refuse numbers so large, and lists so long, that making the module alone would take for ever."""
+    for name, value in config.items():
+        each = value if isinstance(value, list) else [value]
+        limit = DEPTH_MAX if "layers" in name or "depth" in name else SIZE_MAX
+        if len(each) > DEPTH_MAX or any(isinstance(v, int) and abs(v) > limit for v in each):
+            raise BadFile(f"The config of the {what} says {name} = {str(value)[:40]}, which is out of all bounds.")
+
+
+def whole(config: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a positive whole number of a config, the first if it is a list; BadFile if it is none."""
+    value = config.get(name)
+    value = value[0] if isinstance(value, list) and value else value
+    value = default if value is None else value
+    if type(value) is not int or not 0 < value <= SIZE_MAX:
+        raise BadFile(f"A config says {name} = {str(value)[:40]}; a positive whole number is needed.")
+    return value
+
+
+def number(config: Mapping[str, Any], name: str, default: float) -> float:
+    """Return a finite number of a config; BadFile if it is none."""
+    value = config.get(name)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadFile(f"A config says {name} = {str(value)[:40]}; a number is needed.")
+    return float(value)
 
 
 @dataclass(frozen=True)

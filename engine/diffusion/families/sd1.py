@@ -19,7 +19,7 @@ from engine.diffusion.families import ldm
 from engine.diffusion.families.autoencoder import CLASSES, build_autoencoder, decode_widths, factor_of
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, build_clip_text
-from engine.diffusion.families.load import Place
+from engine.diffusion.families.load import Place, whole
 from engine.diffusion.families.unet import UNet, build_unet
 from engine.errors import BadFile
 
@@ -48,12 +48,12 @@ class StableDiffusion1:
         """Return family, prediction, channels, sizes, text width and parts with their reasons."""
         configs, why = _configs(source)
         unet, schedule = configs["unet"], configs.get("scheduler", {})
-        factor, side = factor_of(configs.get("vae", {})), int(unet.get("sample_size") or 64)
+        factor, side = factor_of(configs.get("vae", {})), whole(unet, "sample_size", 64)
         return (
             Reason("family", self.title, "; ".join(self.recognise(source).found)),
             Reason("prediction", schedule.get("prediction_type", "epsilon"), why["scheduler"]),
-            Reason("latent channels", unet["out_channels"], f"{why['unet']}: out_channels"),
-            Reason("input channels", unet["in_channels"], f"{why['unet']}: in_channels"),
+            Reason("latent channels", whole(unet, "out_channels", 4), f"{why['unet']}: out_channels"),
+            Reason("input channels", whole(unet, "in_channels", 4), f"{why['unet']}: in_channels"),
             Reason("latent factor", factor, f"{why['vae']}: levels that halve the side"),
             Reason("own size", side * factor, why["size"]),
             Reason("text width", unet["cross_attention_dim"], f"{why['unet']}: cross_attention_dim"),
@@ -67,12 +67,12 @@ class StableDiffusion1:
         factor = factor_of(vae)
         options = {
             "model": {
-                "channels": int(unet["out_channels"]),
+                "channels": whole(unet, "out_channels", 4),
                 "factor": factor,
-                "size": int(unet.get("sample_size") or 64) * factor,
+                "size": whole(unet, "sample_size", 64) * factor,
             },
             "clip": {},
-            "vae": {"channels": int(vae.get("latent_channels", 4)), "factor": factor, "width": decode_widths(vae)},
+            "vae": {"channels": whole(vae, "latent_channels", 4), "factor": factor, "width": decode_widths(vae)},
         }
         sizes = {part: _part_size(source, part) for part in COMPONENTS}
         return {part: Part(size, options[part]) for part, size in sizes.items() if size}
@@ -105,7 +105,7 @@ def _recognise_folder(source: Source) -> Verdict:
     signs = {
         "unet/config.json: UNet2DConditionModel": unet.get("_class_name") == "UNet2DConditionModel",
         "text_encoder/config.json: CLIP text model": text.get("model_type") == "clip_text_model",
-        f"vae/config.json: {' or '.join(CLASSES)}": vae.get("_class_name") in CLASSES,
+        f"vae/config.json: {' or '.join(CLASSES)}": str(vae.get("_class_name")) in CLASSES,
         "cross_attention_dim = the text encoder's hidden_size": isinstance(unet.get("cross_attention_dim"), int)
         and unet.get("cross_attention_dim") == text.get("hidden_size"),
         "tokenizer/vocab.json": (source.path / "tokenizer" / "vocab.json").is_file(),

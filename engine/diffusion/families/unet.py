@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.diffusion import attention, levels
 from engine.diffusion.denoiser import Denoiser, Prediction
-from engine.diffusion.families.load import Place, assign, from_config
+from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.levels import Levels
 from engine.diffusion.patches import Report
 from engine.errors import BadFile, BadInput
@@ -83,7 +83,8 @@ def build_unet(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], schedule: Mapping[str, Any], place: Place
 ) -> UNet:
     """Build the U-Net of `config` around `weights` (diffusers keys), with the noise schedule of `schedule`."""
-    module = assign(from_config(UNet2DConditionModel, config), weights, place, "U-Net")
+    module = on_meta(lambda: UNet2DConditionModel.from_config(dict(config)), config, "U-Net")
+    assign(module, weights, place, "U-Net")
     attention.install(module)
     prediction = str(schedule.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
@@ -94,8 +95,8 @@ def build_unet(
 def levels_of(schedule: Mapping[str, Any]) -> Levels:
     """Read the noise schedule from a diffusers scheduler config; Stable Diffusion's where it is silent."""
     zero = bool(schedule.get("rescale_betas_zero_snr", False))
-    count = int(schedule.get("num_train_timesteps", 1000))
-    ends = {"start": float(schedule.get("beta_start", 0.00085)), "end": float(schedule.get("beta_end", 0.012))}
+    count = whole(schedule, "num_train_timesteps", 1000)
+    ends = {"start": number(schedule, "beta_start", 0.00085), "end": number(schedule, "beta_end", 0.012)}
     if schedule.get("trained_betas") is not None:
         return levels.from_betas(torch.tensor(schedule["trained_betas"], dtype=torch.float64), zero_terminal=zero)
     match schedule.get("beta_schedule", "scaled_linear"):
