@@ -8,6 +8,7 @@ LoRA: Hu et al. 2021, arXiv 2106.09685: dW = (alpha / r) B A.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +79,8 @@ def low_rank(parts: Parts, weight: Tensor) -> Tensor:
     down, up = parts["down"].float(), parts["up"].float()
     rank = down.shape[0]
     scale = float(parts["alpha"]) / rank if "alpha" in parts else 1.0
+    if not math.isfinite(scale):
+        raise ValueError("alpha is not a number")
     if "mid" in parts:
         delta = torch.einsum("or,rskl,si->oikl", up.flatten(1), parts["mid"].float(), down.flatten(1))
     else:
@@ -121,7 +124,7 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
             if "diff_b" in parts:
                 bias = path.removesuffix("weight") + "bias"
                 found[bias] = difference({"diff": parts["diff_b"]}, parameters[bias])
-        except (ValueError, RuntimeError, KeyError):
+        except (ValueError, RuntimeError, LookupError, ArithmeticError):
             wrong.append(stem)
             continue
         for name, delta in found.items():

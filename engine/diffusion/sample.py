@@ -76,6 +76,11 @@ def sample(
             f"The latent has {clean.shape[1]} channels, the model works on {network.channels}: make it for this model.",
             field="latent",
         )
+    if noise is None and latent.mask is not None and float(sigmas[0]) > 0:
+        raise BadInput(
+            "A masked latent that is noisy already hides its background: mask the latent that noise is added to, and "
+            "take the mask off for what follows.", field="latent",
+        )  # fmt: skip
     if noise and noise.kind != "gaussian":
         raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)

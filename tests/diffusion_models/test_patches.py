@@ -141,6 +141,24 @@ def test_what_does_not_fit_is_reported_and_too_much_of_it_fails(unet):
         read_lora({"lora_unet_x.hada_w1_a": torch.zeros(2, 2)}, unet, "unet")
 
 
+BROKEN = {
+    "no dimensions": (torch.tensor(1.0), torch.tensor(1.0), None),
+    "one dimension": (torch.zeros(4), torch.zeros(32), None),
+    "rank 0": (torch.zeros(0, 64), torch.zeros(32, 0), torch.tensor(1.0)),
+    "ranks differ": (torch.zeros(4, 64), torch.zeros(32, 3), None),
+    "alpha of two": (torch.zeros(4, 64), torch.zeros(32, 4), torch.zeros(2)),
+    "alpha not a number": (torch.zeros(4, 64), torch.zeros(32, 4), torch.tensor(torch.nan)),
+    "transposed": (torch.zeros(4, 32), torch.zeros(64, 4), None),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_entries_are_reported_by_name(unet, kind):
+    file = {k: v for k, v in zip(kohya(LINEAR), BROKEN[kind], strict=True) if v is not None}
+    with pytest.raises(BadFile, match="1 of another shape .*attn2_to_k"):
+        read_lora(file, unet, "unet")
+
+
 def test_a_bias_of_another_shape_is_reported(unet):
     stem = "lora_unet_" + CONV.replace(".", "_")
     file = {f"{stem}.diff": torch.zeros(32, 32, 3, 3), f"{stem}.diff_b": torch.zeros(5)}

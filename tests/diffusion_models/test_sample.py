@@ -190,6 +190,12 @@ def test_guidance_of_one_is_the_positive_alone(network, parts):
     assert torch.equal(alone.latent.samples, one.latent.samples)
 
 
+def test_a_noisy_latent_cannot_be_masked(network, parts):
+    masked = Latent(torch.randn(1, 4, 8, 8), 2, mask=torch.ones(1, 8, 8))
+    with pytest.raises(BadInput, match="take the mask off"):
+        sample(network, guider(parts), Sampler("euler"), sigmas_of(network, 2), masked, noise=None)
+
+
 def test_unknown_noise_is_a_sentence(network, parts):
     with pytest.raises(BadInput, match="kind 'blue'"):
         sample(network, guider(parts), Sampler("euler"), torch.ones(2), empty(), noise=Noise(0, "blue"))

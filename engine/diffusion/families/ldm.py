@@ -41,8 +41,8 @@ def prefix_of(part: str, header: Shapes) -> str | None:
 
 def context_width(header: Shapes) -> int:
     """Return the width of the text states that the U-Net reads, 0 without cross-attention."""
-    found = (t.shape[1] for k, t in header.items() if k.startswith(UNET) and k.endswith("attn2.to_k.weight"))
-    return int(next(found, 0))
+    found = (t.shape for k, t in header.items() if k.startswith(UNET) and k.endswith("attn2.to_k.weight"))
+    return next((int(shape[1]) for shape in found if len(shape) == 2), 0)
 
 
 def conv_projection(header: Shapes) -> bool:
@@ -57,12 +57,12 @@ def unet_config(header: Shapes) -> dict[str, Any]:
     attends: list[bool] = []
     per_level: list[int] = []
     level_open = False
-    for i in range(1, 1 + _count(header, UNET + r"input_blocks\.(\d+)\.")):
+    for i in range(1, 1 + _count(header, UNET + r"input_blocks\.(\d{1,4})\.")):
         block = f"{UNET}input_blocks.{i}."
         if f"{block}0.op.weight" in header:
             level_open = False
             continue
-        width = _shape(header, f"{block}0.out_layers.3.weight")[0]
+        width = _shape(header, f"{block}0.out_layers.3.weight", 4)[0]
         if not level_open:
             widths, attends, per_level, level_open = [*widths, width], [*attends, False], [*per_level, 0], True
         attends[-1] |= f"{block}1.proj_in.weight" in header
@@ -72,8 +72,8 @@ def unet_config(header: Shapes) -> dict[str, Any]:
     return {
         "_class_name": "UNet2DConditionModel",
         "sample_size": 64,
-        "in_channels": _shape(header, f"{UNET}input_blocks.0.0.weight")[1],
-        "out_channels": _shape(header, f"{UNET}out.2.weight")[0],
+        "in_channels": _shape(header, f"{UNET}input_blocks.0.0.weight", 4)[1],
+        "out_channels": _shape(header, f"{UNET}out.2.weight", 4)[0],
         "block_out_channels": widths,
         "layers_per_block": per_level[0],
         "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
@@ -92,13 +92,15 @@ def vae_config(header: Shapes, levels_at: str, blocks_at: str) -> dict[str, Any]
     """
     prefix = vae_prefix(header) or ""
     start = re.escape(f"{prefix}encoder.{levels_at}.")
-    levels = _count(header, start + r"(\d+)\.") + 1
-    widths = [_shape(header, f"{prefix}encoder.{levels_at}.{i}.{blocks_at}.0.conv1.weight")[0] for i in range(levels)]
+    levels = _count(header, start + r"(\d{1,4})\.") + 1
+    widths = [
+        _shape(header, f"{prefix}encoder.{levels_at}.{i}.{blocks_at}.0.conv1.weight", 4)[0] for i in range(levels)
+    ]
     return {
         "_class_name": "AutoencoderKL",
-        "latent_channels": _shape(header, f"{prefix}decoder.conv_in.weight")[1],
+        "latent_channels": _shape(header, f"{prefix}decoder.conv_in.weight", 4)[1],
         "block_out_channels": widths,
-        "layers_per_block": _count(header, start + rf"0\.{blocks_at}\.(\d+)\.") + 1,
+        "layers_per_block": _count(header, start + rf"0\.{blocks_at}\.(\d{1, 4})\.") + 1,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "norm_num_groups": GROUPS,
@@ -109,14 +111,14 @@ def vae_config(header: Shapes, levels_at: str, blocks_at: str) -> dict[str, Any]
 def text_config(header: Shapes) -> dict[str, Any]:
     """Read the CLIP text encoder's config from its shapes; heads are 64 wide in every CLIP."""
     prefix = text_prefix(header) or ""
-    vocabulary, width = _shape(header, f"{prefix}embeddings.token_embedding.weight")
+    vocabulary, width = _shape(header, f"{prefix}embeddings.token_embedding.weight", 2)
     return {
         "vocab_size": vocabulary,
         "hidden_size": width,
-        "intermediate_size": _shape(header, f"{prefix}encoder.layers.0.mlp.fc1.weight")[0],
-        "num_hidden_layers": _count(header, re.escape(prefix) + r"encoder\.layers\.(\d+)\.") + 1,
+        "intermediate_size": _shape(header, f"{prefix}encoder.layers.0.mlp.fc1.weight", 2)[0],
+        "num_hidden_layers": _count(header, re.escape(prefix) + r"encoder\.layers\.(\d{1,4})\.") + 1,
         "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": _shape(header, f"{prefix}embeddings.position_embedding.weight")[0],
+        "max_position_embeddings": _shape(header, f"{prefix}embeddings.position_embedding.weight", 2)[0],
         "projection_dim": width,
         "hidden_act": "quick_gelu",
         "eos_token_id": vocabulary - 1,
@@ -146,7 +148,10 @@ def _count(header: Iterable[str], pattern: str) -> int:
     return max((int(m[1]) for k in header if (m := found.match(k))), default=0)
 
 
-def _shape(header: Shapes, key: str) -> tuple[int, ...]:
+def _shape(header: Shapes, key: str, ndim: int) -> tuple[int, ...]:
     if key not in header:
         raise BadFile(f"The file lacks the tensor {key}; it is incomplete or of another family.")
-    return tuple(header[key].shape)
+    shape = tuple(header[key].shape)
+    if len(shape) != ndim or 0 in shape:
+        raise BadFile(f"The tensor {key} has the shape {shape}, of another family.")
+    return shape
