@@ -15,6 +15,7 @@ from engine.errors import BadInput, Denied, Problem, SfumatoError, WorkflowInval
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 2
+SHOWN = 3  # how many problems the message spells out; `problems` has all
 
 SENTENCES = {
     404: "There is nothing at this address; GET /api/openapi.json lists all there is.",
@@ -58,13 +59,19 @@ def error_response(status: int, code: str, message: str, problems: Sequence[Prob
     return web.Response(status=status, text=json.dumps(body), content_type="application/json", headers=headers)
 
 
+def _summary(problems: Sequence[Problem]) -> str:
+    """Return the first few sentences."""
+    first = " ".join(problem.message for problem in problems[:SHOWN])
+    return first if len(problems) <= SHOWN else f"{first} And {len(problems) - SHOWN} more."
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a request raises into that answer; the only broad `except` of the web."""
     try:
         return await handler(request)
     except SfumatoError as error:
-        return error_response(error.status, error.code, error.message, error.problems)
+        return error_response(error.status, error.code, _summary(error.problems), error.problems)
     except web.HTTPException as error:
         code = HTTPStatus(error.status).name.lower()
         answer = error_response(error.status, code, SENTENCES.get(error.status, f"{error.reason}."))

@@ -113,6 +113,7 @@ class Guard:
         opens_page = request.method == "GET" and request.path == "/"  # the page takes a ticket, or says how to get one
         if not opens_page and not self.knows(request):
             raise Denied("Show the token: open the link that Sfumato printed, or send `Authorization: Bearer TOKEN`.")
+        self._check_change(request)
         _check_body(request)
 
     def _check_host(self, request: web.Request) -> None:
@@ -127,8 +128,11 @@ class Guard:
         fetched_by = request.headers.get("Sec-Fetch-Site", "none")
         if not ours.issuperset(origins) or not (fetched_by in {"same-origin", "none"} or is_navigation(request)):
             raise Foreign("This request comes from a page of another site.")
+
+    def _check_change(self, request: web.Request) -> None:
         changes = request.method not in {"GET", "HEAD"} or "Upgrade" in request.headers
-        if changes and not origins and self.token is not None and not self._bears_token(request):
+        is_known = "Origin" in request.headers or self.token is None or self._bears_token(request)
+        if changes and not is_known:
             raise Foreign("A change needs the Origin of our own page, or the token as `Authorization: Bearer TOKEN`.")
 
 

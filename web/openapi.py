@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from web.guard import UPLOAD_MEDIA, UPLOAD_PATHS
-from web.routing import Route, adapter
+from web.routing import REVISION, Route, adapter
 
 TABLE = web.AppKey("table", tuple[Route, ...])
 ERROR_REF = {"$ref": "#/components/schemas/Error"}
@@ -106,4 +106,5 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
         for name, described in schema["properties"].items():
             yield {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": described}
     if route.uses_revision:
-        yield {"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}}
+        schema = {"type": "string", "pattern": REVISION.pattern}
+        yield {"name": "If-Match", "in": "header", "required": True, "schema": schema}

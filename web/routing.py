@@ -27,6 +27,7 @@ from web.parts import PARTS
 
 DEPTH_MAX = 64
 FOREIGN_CHARS = re.compile(r"[\x00-\x1f\ud800-\udfff]")
+REVISION = re.compile(r'^(?:W/)?"([0-9]{1,15})"$')
 PARAMETER = re.compile(r"{(\w+)}")
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
@@ -154,15 +155,15 @@ def _explained(error: ValidationError) -> BadRequest:
     problems = []
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
         place = ".".join(map(str, fault["loc"]))
-        problems.append(Problem("bad_request", f"{fault['msg']}.", field=place or None))
+        problems.append(Problem("bad_request", f"{place or 'The body'}: {fault['msg']}.", field=place or None))
     return BadRequest(problems)
 
 
 def _revision(request: web.Request) -> int:
-    given = request.headers.get("If-Match", "").removeprefix("W/").strip('"')
-    if not given.isdecimal() or len(given) > 15:
+    given = REVISION.fullmatch(request.headers.get("If-Match", ""))
+    if given is None:
         raise NoRevision('Say which revision the change was made from: If-Match: "REVISION".')
-    return int(given)
+    return int(given[1])
 
 
 def _is_deeper(value: Any, limit: int) -> bool:

@@ -94,7 +94,7 @@ async def test_token(browser: ClientSession) -> None:
     for name, headers, _ in TOKENS:
         async with browser.get("/api/jobs", headers=headers) as answer:
             answers[name] = answer.status, await _socket(browser, headers)
-    assert answers == {name: (status, 101 if status == 200 else 403) for name, _, status in TOKENS}
+    assert answers == {name: (status, 101 if status == 200 else 401) for name, _, status in TOKENS}
 
 
 async def test_bearer_with_a_foreign_page_is_still_foreign(browser: ClientSession) -> None:

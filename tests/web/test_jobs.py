@@ -31,6 +31,7 @@ async def test_all_problems_of_a_workflow_come_at_once(served: Served) -> None:
     answer = await served.json("POST", "/api/jobs", status=400, json={"workflow": bad, "outputs": ["a", "s"]})
     assert answer["error"]["code"] == "invalid_workflow"
     assert {p["node"] for p in answer["error"]["problems"]} == {"a", "s"}
+    assert answer["error"]["message"] == " ".join(p["message"] for p in answer["error"]["problems"])
     assert served.parts.jobs.last_seq() == 0
     verdict = await served.json("POST", "/api/validate", json={"workflow": bad})
     assert not verdict["valid"]

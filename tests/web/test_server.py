@@ -84,12 +84,13 @@ async def test_a_job_through_the_real_server_and_worker(tmp_path: Path) -> None:
                 async with browser.post("/api/jobs", json={"workflow": WORKFLOW}, headers=own) as answer:
                     job = (await answer.json())["id"]
                 kinds, frames, previews = [], [], 0
-                while "job_done" not in kinds:
-                    message = await ws.receive(timeout=30)
-                    plain = json.loads(message.data) if isinstance(message.data, str) else {"type": "preview"}
-                    kinds += [event["kind"] for event in plain.get("events", []) if event["job"] == job]
-                    frames += [plain["frame"]["kind"]] if plain["type"] == "frame" else []
-                    previews += plain["type"] == "preview"
+                async with asyncio.timeout(60):
+                    while "job_done" not in kinds:
+                        message = await ws.receive()
+                        plain = json.loads(message.data) if isinstance(message.data, str) else {"type": "preview"}
+                        kinds += [event["kind"] for event in plain.get("events", []) if event["job"] == job]
+                        frames += [plain["frame"]["kind"]] if plain["type"] == "frame" else []
+                        previews += plain["type"] == "preview"
             assert kinds == ["job_queued", "job_started", "run_started", "step_done", "run_finished", "job_done"]
             assert "step_progress" in frames
             assert previews > 0

@@ -1,0 +1,43 @@
+/** The documents that are open, in order, and the one that is looked at. */
+
+import { createContext, useContext } from "react";
+import { create, useStore } from "zustand";
+import type { DocumentState, DocumentStore } from "./documentStore";
+
+interface Tabs {
+  readonly open: readonly DocumentStore[];
+  readonly active: DocumentStore | null;
+  /** Open a document and look at it; one that is open already is only looked at. */
+  readonly show: (document: DocumentStore) => void;
+  readonly close: (document: DocumentStore) => void;
+}
+
+export const useTabs = create<Tabs>((set) => ({
+  open: [],
+  active: null,
+  show: (document) =>
+    set(({ open }) => {
+      const there = open.find((other) => other.getState().key === document.getState().key);
+      return there ? { active: there } : { open: [...open, document], active: document };
+    }),
+  close: (document) =>
+    set(({ open, active }) => {
+      const rest = open.filter((other) => other !== document);
+      const place = Math.max(0, open.indexOf(document) - 1);
+      return { open: rest, active: active === document ? (rest[place] ?? null) : active };
+    }),
+}));
+
+export const DocumentContext = createContext<DocumentStore | null>(null);
+
+/** Return the store of the document that this part of the page shows. */
+export function useDocumentStore(): DocumentStore {
+  const store = useContext(DocumentContext);
+  if (!store) throw new Error("There is no document around this component.");
+  return store;
+}
+
+/** Read from the document that this part of the page shows. */
+export function useDocument<T>(select: (state: DocumentState) => T): T {
+  return useStore(useDocumentStore(), select);
+}
