@@ -1,4 +1,5 @@
 """Where the model looks when it reads a word: cross-attention maps against the true masks of scenes."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,9 +22,15 @@ class Recorder:
     def __init__(self) -> None:
         self.maps: list[Tensor] = []
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object) -> Tensor:
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object
+    ) -> Tensor:
+        """Attend as usual, and keep the probabilities."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = (attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
+        query, key, value = (
+            attn.head_to_batch_dim(x)
+            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
         chances = attn.get_attention_scores(query, key)  # (B * heads, places, tokens)
         if encoder_hidden_states is not None and chances.shape[1] == 256:
             self.maps.append(chances.unflatten(0, (-1, attn.heads)).mean(1).float())
@@ -47,7 +54,9 @@ def noun_maps(parts: Parts, scenes: list[Scene], prompts: list[str], nouns: list
     """(N, 16, 16) attention of each scene's places to the last token of its noun, averaged over levels and layers."""
     z, states = parts.encode(to_tensor([s.image for s in scenes])), parts.encode_text(prompts)
     ids = parts.tokenizer(prompts, padding="max_length", truncation=True).input_ids
-    last = torch.tensor([row.index(parts.tokenizer(n).input_ids[-2]) for row, n in zip(ids, nouns, strict=True)])
+    last = torch.tensor(
+        [row.index(parts.tokenizer(n).input_ids[-2]) for row, n in zip(ids, nouns, strict=True)]
+    )
     g, total = torch.Generator().manual_seed(0), torch.zeros(len(scenes), 256)
     for time in _TIMES:
         a = parts.scheduler.alphas_cumprod[time]
@@ -59,7 +68,10 @@ def noun_maps(parts: Parts, scenes: list[Scene], prompts: list[str], nouns: list
 
 
 def localisation(maps: np.ndarray, masks: np.ndarray, *, threshold: float = 0.4) -> dict[str, float]:
-    """Pointing game (is the highest point inside?) and IoU of the map over `threshold` of its range, with masks (N, 128, 128)."""
+    """Pointing game (is the highest point inside?) and IoU of what is over `threshold` of a map's range.
+
+    `maps` (N, 16, 16), `masks` (N, 128, 128) bool.
+    """
     hits, overlaps = [], []
     for cells, mask in zip(maps, masks, strict=True):
         fine = cv2.resize(cells, mask.shape, interpolation=cv2.INTER_CUBIC)

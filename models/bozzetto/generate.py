@@ -1,4 +1,5 @@
 """`python -m models.bozzetto.generate "PROMPT" --seed S --out FILE`: one picture from a prompt."""
+
 import argparse
 
 import cv2

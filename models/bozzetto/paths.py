@@ -1,4 +1,5 @@
 """Where things lie: the shipped folder, and the folder for caches and resumable training state."""
+
 import os
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The components of the model, and a short DDIM loop over them."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,11 @@ class Parts:
     def encode_text(self, prompts: list[str]) -> Tensor:
         """(B, L, D) states of prompts."""
         ids = self.tokenizer(
-            prompts, padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt"
+            prompts,
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         ).input_ids
         return self.text(ids).last_hidden_state
 
@@ -53,7 +58,10 @@ class Parts:
 def load(folder: Path = paths.HERE) -> Parts:
     """The shipped model, in float32."""
     last = {"memory_format": torch.channels_last}
-    as_is = {"torch_dtype": torch.float32, "low_cpu_mem_usage": False}  # the other way needs a further package
+    as_is = {
+        "torch_dtype": torch.float32,
+        "low_cpu_mem_usage": False,
+    }  # the other way needs a further package
     return Parts(
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).eval(),
@@ -67,7 +75,9 @@ def levels(parts: Parts, steps: int) -> tuple[list[int], Tensor]:
     """Times from noisy to clean, and alpha-bar at each of them and, last, at the clean end: (steps + 1,)."""
     parts.scheduler.set_timesteps(steps)
     times = [int(t) for t in parts.scheduler.timesteps]
-    return times, torch.cat([parts.scheduler.alphas_cumprod[times], parts.scheduler.final_alpha_cumprod[None]])
+    return times, torch.cat(
+        [parts.scheduler.alphas_cumprod[times], parts.scheduler.final_alpha_cumprod[None]]
+    )
 
 
 def move(x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -77,7 +87,9 @@ def move(x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sample_latents(parts: Parts, prompts: list[str], noise: Tensor, *, steps: int = 20, guidance: float = 3.0) -> Tensor:
+def sample_latents(
+    parts: Parts, prompts: list[str], noise: Tensor, *, steps: int = 20, guidance: float = 3.0
+) -> Tensor:
     """DDIM from (B, C, 16, 16) unit noise to clean latents."""
     times, alphas = levels(parts, steps)
     states, empty = parts.encode_text(prompts), parts.encode_text([""] * len(prompts))

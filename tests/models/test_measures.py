@@ -1,4 +1,5 @@
 """The judge's verdicts and the metrics, on cases whose answer is known."""
+
 import numpy as np
 import pytest
 
@@ -11,7 +12,15 @@ from models.bozzetto.scenes import Scene, scene
 def truthful(s: Scene) -> Reading:
     """What a perfect judge reads."""
     objects = tuple(
-        Seen(o.noun, o.colour or "red", 1.0, tuple(box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), mask, np.zeros(64))
+        Seen(
+            o.noun,
+            o.colour or "red",
+            1.0,
+            tuple(box),
+            ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
+            mask,
+            np.zeros(64),
+        )
         for o, box, mask in zip(s.spec.objects, s.boxes, s.masks, strict=True)
     )
     return Reading(s.spec.style, s.spec.background, s.spec.background_colour, objects)
@@ -63,8 +72,8 @@ def test_diversity_direction_and_keypoints():
     assert abs(metrics.diversity(np.ones((4, 3)))) < 1e-6
     assert np.allclose(metrics.direction(np.array([[1.0, 0]]), np.array([[2.0, 0]])), 1)
     points = np.array([[0.0, 0], [10, 0]])
-    assert metrics.keypoints_correct(points, points + (0, 5), side=100) == 1
-    assert metrics.keypoints_correct(points, points + (0, 5), side=40) == 0
+    assert metrics.keypoints_correct(points, points + np.array([0, 5]), side=100) == 1
+    assert metrics.keypoints_correct(points, points + np.array([0, 5]), side=40) == 0
 
 
 def test_the_memorisation_alarm_finds_a_copy():

@@ -1,4 +1,5 @@
 """The world: the same seed gives the same bytes, and the truth about a scene agrees with its picture."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from models.bozzetto.scenes.pairs import EDITS, pair
 from models.bozzetto.scenes.spec import GEOMETRY, ObjectSpec
 
 OPEN = replace(
-    WIDE, objects=(*WIDE.objects, *OBJECTS), styles=words.STYLES, style_weights=(1.0,) * len(words.STYLES), allow_held_out=True
+    WIDE, objects=(*WIDE.objects, *OBJECTS), styles=words.STYLES,
+    style_weights=(1.0,) * len(words.STYLES), allow_held_out=True
 )  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_objects_can_be_seen():
 def test_mask_is_where_the_picture_changes():
     s = scene(3)
     without = render(replace(s.spec, objects=()))
-    changed = (np.abs(s.image.astype(int) - without.image).max(2) > 12)
+    changed = np.abs(s.image.astype(int) - without.image).max(2) > 12
     inside = changed[s.masks.any(0)].mean()
     assert inside > 0.8, inside
 
@@ -110,7 +112,10 @@ def test_the_puppet_has_seventeen_joints_on_its_body():
             found += 1
             assert points.shape == (17, 2)
             rows, columns = points[:, 1].round().astype(int), points[:, 0].round().astype(int)
-            near = [alpha[max(r - 3, 0) : r + 4, max(c - 3, 0) : c + 4].any() for r, c in zip(rows, columns, strict=True)]
+            near = [
+                alpha[max(r - 3, 0) : r + 4, max(c - 3, 0) : c + 4].any()
+                for r, c in zip(rows, columns, strict=True)
+            ]
             assert all(near), (seed, near)
     assert found > 5
 

@@ -1,4 +1,5 @@
 """The tokenizer: one token a word, one deliberate exception, and nothing that it cannot encode."""
+
 import pytest
 
 from models.bozzetto.scenes import WIDE, captions, sample
@@ -21,7 +22,9 @@ def test_the_deliberate_word_is_two_tokens(tokens):
 
 
 def test_captions_fit(tokens):
-    longest = max(len(tokens(text).input_ids) for seed in range(400) for text in captions(sample(seed, WIDE), 3))
+    longest = max(
+        len(tokens(text).input_ids) for seed in range(400) for text in captions(sample(seed, WIDE), 3)
+    )
     assert 15 < longest <= tokenizer.LENGTH
 
 

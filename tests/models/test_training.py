@@ -1,4 +1,5 @@
 """The training loop: stopping and resuming changes nothing, and the state lies where it should."""
+
 from dataclasses import replace
 
 import numpy as np

@@ -1,6 +1,8 @@
 """`python -m models.bozzetto.judge FILE...`: print what the judge reads in each picture, as JSON."""
+
 import argparse
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ def main() -> None:
     files = parser.parse_args().files
     readings = read(np.stack([picture(f) for f in files]))
     rows = [{"file": f, **r.as_json()} for f, r in zip(files, readings, strict=True)]
-    print(json.dumps(rows, indent=1))
+    sys.stdout.write(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Metrics between pictures, and between sets of pictures. Pictures are (H, W, 3) uint8 unless said otherwise."""
+
 import cv2
 import numpy as np
 import torch
@@ -80,7 +81,10 @@ def feature_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N,) perceptual distance of picture pairs in the judge's features of places (a stand-in for LPIPS)."""
     net = load()
     with torch.no_grad():
-        pair = [net.features(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float() / 127.5 - 1)[0] for x in (a, b)]
+        pair = [
+            net.features(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float() / 127.5 - 1)[0]
+            for x in (a, b)
+        ]
         unit = [F.normalize(p, dim=1) for p in pair]
         return (unit[0] - unit[1]).square().sum(1).mean((1, 2)).numpy()
 
@@ -92,7 +96,9 @@ def nearest(images: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.
     """
 
     def standard(batch: np.ndarray) -> np.ndarray:
-        small = np.stack([cv2.resize(im, (32, 32), interpolation=cv2.INTER_AREA) for im in batch]).astype(np.float32)
+        small = np.stack([cv2.resize(im, (32, 32), interpolation=cv2.INTER_AREA) for im in batch]).astype(
+            np.float32
+        )
         flat = small.reshape(len(small), -1)
         flat = flat - flat.mean(1, keepdims=True)
         return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
@@ -104,4 +110,6 @@ def nearest(images: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.
 def direction(image_change: np.ndarray, text_change: np.ndarray) -> np.ndarray:
     """(N,) CLIP-direction: cosine of the change of image embeddings (N, 64) with that of text embeddings (N, 64)."""
     product = (image_change * text_change).sum(-1)
-    return product / np.maximum(np.linalg.norm(image_change, axis=-1) * np.linalg.norm(text_change, axis=-1), 1e-9)
+    return product / np.maximum(
+        np.linalg.norm(image_change, axis=-1) * np.linalg.norm(text_change, axis=-1), 1e-9
+    )

@@ -1,4 +1,5 @@
 """Read pictures with the judge: what is where, in which colour, on what, in which style."""
+
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -97,8 +98,10 @@ def _pixels(cells: np.ndarray, others: np.ndarray, foreground: np.ndarray) -> np
 def read(images: np.ndarray, network: Judge | None = None) -> list[Reading]:
     """Read (B, 128, 128, 3) uint8 pictures."""
     net = network or load()
-    x = (torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    parts = [_read(x[i : i + 32].contiguous(memory_format=torch.channels_last), net) for i in range(0, len(x), 32)]
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    parts = [
+        _read(x[i : i + 32].contiguous(memory_format=torch.channels_last), net) for i in range(0, len(x), 32)
+    ]
     return [reading for part in parts for reading in part]
 
 
@@ -111,7 +114,10 @@ def _read(x: torch.Tensor, net: Judge) -> list[Reading]:
         one["chances"] = one["classes"].softmax(0)
         found = _instances(one["chances"].argmax(0).numpy())
         taken = sum((cells.astype(int) for _, cells in found), np.zeros((GRID, GRID), int))
-        seen = [_see(net, one, kind, cells, _pixels(cells, (taken - cells) > 0, foreground[i])) for kind, cells in found]
+        seen = [
+            _see(net, one, kind, cells, _pixels(cells, (taken - cells) > 0, foreground[i]))
+            for kind, cells in found
+        ]
         background = words.BACKGROUNDS[int(one["background"].argmax())]
         tone = COLOUR_NAMES[int(one["tone"].argmax())] if background == "plain" else None
         readings.append(Reading(words.STYLES[int(one["style"].argmax())], background, tone, tuple(seen)))
@@ -125,7 +131,8 @@ def _see(net: Judge, one: dict[str, torch.Tensor], kind: int, cells: np.ndarray,
     identity = net.embed(one["places"][None], where[None].float())[0]
     ys, xs = np.where(mask if mask.any() else np.kron(cells, np.ones((_CELL, _CELL), bool)))
     return Seen(
-        words.OBJECTS[kind - 1], COLOUR_NAMES[int(colour.argmax())], round(float(one["chances"][kind][where].mean()), 3),
+        words.OBJECTS[kind - 1], COLOUR_NAMES[int(colour.argmax())],
+        round(float(one["chances"][kind][where].mean()), 3),
         (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1),
         (round(float(xs.mean()), 1), round(float(ys.mean()), 1)), mask, identity.numpy(),
     )  # fmt: skip

@@ -1,4 +1,5 @@
 """Whether a reading agrees with what was asked for: the judge's verdicts on scenes and on generated pictures."""
+
 from collections import defaultdict
 from collections.abc import Iterable
 

@@ -2,8 +2,9 @@
 
 A drawer takes a random generator and returns a float32 picture (2N, 2N, 3) in 0..255 and its horizon row.
 """
+
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -25,9 +26,25 @@ def _fade(top: Colour, bottom: Colour, rows: int = _N) -> np.ndarray:
 
 def _puff(r: Rng, im: np.ndarray, x: float, y: float, w: float, h: float, colour: Colour) -> None:
     """A cloud or a crown of leaves: a few overlapping ellipses."""
-    for dx, dy, s in ((0, 0, 1.0), (-0.55, 0.25, 0.7), (0.55, 0.2, 0.75), (-0.15, -0.35, 0.6), (0.25, -0.3, 0.55)):
+    for dx, dy, s in (
+        (0, 0, 1.0),
+        (-0.55, 0.25, 0.7),
+        (0.55, 0.2, 0.75),
+        (-0.15, -0.35, 0.6),
+        (0.25, -0.3, 0.55),
+    ):
         centre = (int(x + dx * w + r.uniform(-2, 2)), int(y + dy * h))
-        cv2.ellipse(im, centre, (max(1, int(w * s * 0.6)), max(1, int(h * s * 0.6))), 0, 0, 360, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            im,
+            centre,
+            (max(1, int(w * s * 0.6)), max(1, int(h * s * 0.6))),
+            0,
+            0,
+            360,
+            colour,
+            -1,
+            cv2.LINE_AA,
+        )
 
 
 def _hill(im: np.ndarray, row: float, height: float, length: float, phase: float, colour: Colour) -> None:
@@ -45,13 +62,22 @@ def _plain(r: Rng, colour: str) -> Drawn:
 def _sky(r: Rng) -> Drawn:
     im = _fade((84, 156, 236), (192, 226, 250))
     for _ in range(int(r.integers(3, 6))):
-        _puff(r, im, r.uniform(0, _N), r.uniform(20, _N), r.uniform(36, 64), r.uniform(16, 26), (250, 252, 255))
+        _puff(
+            r, im, r.uniform(0, _N), r.uniform(20, _N), r.uniform(36, 64), r.uniform(16, 26), (250, 252, 255)
+        )
     return im, _N
 
 
 def _sunset(r: Rng) -> Drawn:
     im, row = _fade((112, 62, 140), (255, 160, 84)), int(r.uniform(0.6, 0.7) * _N)
-    cv2.circle(im, (int(r.uniform(60, 260)), row - int(r.uniform(10, 40))), int(r.uniform(26, 36)), (255, 230, 140), -1, cv2.LINE_AA)
+    cv2.circle(
+        im,
+        (int(r.uniform(60, 260)), row - int(r.uniform(10, 40))),
+        int(r.uniform(26, 36)),
+        (255, 230, 140),
+        -1,
+        cv2.LINE_AA,
+    )
     _hill(im, row, 22, r.uniform(40, 70), r.uniform(0, 6), (150, 74, 92))
     im[row:] = _fade((112, 60, 82), (58, 34, 66), _N - row)
     return im, row
@@ -107,7 +133,14 @@ def _desert(r: Rng) -> Drawn:
 def _night(r: Rng) -> Drawn:
     im = _fade((12, 14, 50), (46, 44, 108))
     for _ in range(34):
-        cv2.circle(im, tuple(int(v) for v in r.uniform(0, _N, 2)), int(r.integers(2, 5)), (240, 238, 206), -1, cv2.LINE_AA)
+        cv2.circle(
+            im,
+            tuple(int(v) for v in r.uniform(0, _N, 2)),
+            int(r.integers(2, 5)),
+            (240, 238, 206),
+            -1,
+            cv2.LINE_AA,
+        )
     if r.random() < 0.6:
         x, y = int(r.uniform(60, 260)), int(r.uniform(50, 110))
         cv2.circle(im, (x, y), 26, (252, 244, 206), -1, cv2.LINE_AA)
@@ -127,7 +160,9 @@ def _city(r: Rng) -> Drawn:
         x += w + 3
     im[row:] = _fade((116, 116, 124), (84, 84, 94), _N - row)
     for k in range(6):
-        cv2.rectangle(im, (k * 64 + 8, (row + _N) // 2 + 14), (k * 64 + 40, (row + _N) // 2 + 20), (226, 222, 200), -1)
+        cv2.rectangle(
+            im, (k * 64 + 8, (row + _N) // 2 + 14), (k * 64 + 40, (row + _N) // 2 + 20), (226, 222, 200), -1
+        )
     return im, row
 
 
@@ -145,7 +180,11 @@ def _water(r: Rng) -> Drawn:
 
 def _room(r: Rng) -> Drawn:
     walls = ((232, 208, 178), (186, 212, 214), (226, 200, 208), (206, 218, 188))
-    wall, row, x = np.array(walls[int(r.integers(4))], np.float32), int(r.uniform(0.66, 0.74) * _N), int(r.uniform(20, 190))
+    wall, row, x = (
+        np.array(walls[int(r.integers(4))], np.float32),
+        int(r.uniform(0.66, 0.74) * _N),
+        int(r.uniform(20, 190)),
+    )
     im = _fade(tuple(wall), tuple(wall * 0.94))
     cv2.rectangle(im, (x, 44), (x + 96, 136), (250, 250, 248), -1)
     cv2.rectangle(im, (x + 8, 52), (x + 88, 128), (146, 206, 244), -1)
@@ -161,7 +200,9 @@ def _room(r: Rng) -> Drawn:
 def _field(r: Rng) -> Drawn:
     im, row = _fade((124, 194, 246), (214, 238, 252)), int(r.uniform(0.52, 0.62) * _N)
     for _ in range(2):
-        _puff(r, im, r.uniform(0, _N), r.uniform(24, 90), r.uniform(36, 56), r.uniform(14, 22), (252, 253, 255))
+        _puff(
+            r, im, r.uniform(0, _N), r.uniform(24, 90), r.uniform(36, 56), r.uniform(14, 22), (252, 253, 255)
+        )
     _hill(im, row + 4, 34, r.uniform(50, 80), r.uniform(0, 6), (140, 196, 104))
     im[row:] = _fade((124, 200, 84), (78, 160, 62), _N - row)
     for _ in range(16):
@@ -178,7 +219,7 @@ _DRAWERS: dict[str, Callable[[Rng], Drawn]] = {
 GROUNDED = frozenset(("sunset", "snow", "forest", "beach", "desert", "city", "room", "field"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def background(kind: str, colour: str | None, variant: int) -> tuple[np.ndarray, int]:
     """A (SIDE, SIDE, 3) uint8 background and its horizon row; `colour` is for `plain` only."""
     index = BACKGROUNDS.index(kind) * 100 + (list(COLOURS).index(colour) if colour else 0)

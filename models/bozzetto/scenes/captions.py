@@ -1,4 +1,5 @@
 """Captions of a scene: paraphrases, sometimes with attributes left unsaid, sometimes empty."""
+
 import numpy as np
 
 from models.bozzetto.scenes import vocabulary as words

@@ -1,4 +1,5 @@
 """The one list of what generative training never sees. Tests check that no training scene breaks it."""
+
 from dataclasses import dataclass
 
 from models.bozzetto.scenes import vocabulary as words

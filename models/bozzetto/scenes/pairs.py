@@ -1,4 +1,5 @@
 """Paired scenes with an instruction ("make the car red"), for instruction editing. Both pictures are exact."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,14 @@ def _recolour(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str] | 
     if o.noun not in words.TINTABLE or spec.style == "ink":
         return None
     colour = _choose(r, free)
-    text = _choose(r, (f"make the {o.noun} {colour}", f"turn the {o.noun} {colour}", f"change the color of the {o.noun} to {colour}"))
+    text = _choose(
+        r,
+        (
+            f"make the {o.noun} {colour}",
+            f"turn the {o.noun} {colour}",
+            f"change the color of the {o.noun} to {colour}",
+        ),
+    )
     return replace(spec, objects=(replace(o, colour=colour),)), text
 
 
@@ -46,7 +54,11 @@ def _swap(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str]:
     kind = o.noun in words.AIRBORNE
     noun = _choose(r, tuple(n for n in world.objects if n != o.noun and (n in words.AIRBORNE) == kind))
     colour = o.colour if noun in words.TINTABLE and (noun, o.colour) not in holdout.COLOUR_PAIRS else None
-    text = f"turn the {o.noun} into {words.article(noun)}" if r.random() < 0.6 else f"replace the {o.noun} with {words.article(noun)}"
+    text = (
+        f"turn the {o.noun} into {words.article(noun)}"
+        if r.random() < 0.6
+        else f"replace the {o.noun} with {words.article(noun)}"
+    )
     return replace(spec, objects=(replace(o, noun=noun, colour=colour, pose=int(r.integers(1 << 20))),)), text
 
 
@@ -63,7 +75,14 @@ def _add(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str] | None:
         return None
     noun = _choose(r, tuple(n for n in world.objects if n != o.noun))
     side = min(width, 56)
-    new = ObjectSpec(noun, None, side, start + (width - side) // 2, min(o.y + o.side, 126) - side, pose=int(r.integers(1 << 20)))
+    new = ObjectSpec(
+        noun,
+        None,
+        side,
+        start + (width - side) // 2,
+        min(o.y + o.side, 126) - side,
+        pose=int(r.integers(1 << 20)),
+    )
     relation = "right" if new.x < o.x else "left"
     after = replace(spec, objects=(o, new), relation=relation, position=None, size="normal")
     return after, f"add {words.article(noun)}"
@@ -82,7 +101,13 @@ def _move(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str]:
     if kind in backgrounds.GROUNDED and o.noun not in words.AIRBORNE and o.y + o.side < row + 6:
         o = replace(o, y=min(row + 8, 126) - o.side if row + 8 >= o.side else 126 - o.side)
     place = words.BACKGROUND_WORDS[kind][0]
-    text = "make it night" if kind == "night" else f"put it {place}" if r.random() < 0.6 else f"put the {o.noun} {place}"
+    text = (
+        "make it night"
+        if kind == "night"
+        else f"put it {place}"
+        if r.random() < 0.6
+        else f"put the {o.noun} {place}"
+    )
     return replace(spec, background=kind, background_colour=None, objects=(o,)), text
 
 
@@ -92,7 +117,14 @@ def _restyle(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str]:
     return replace(spec, style=style, objects=(o,)), f"make it {words.article(words.STYLE_SUFFIX[style])}"
 
 
-EDITS: dict[str, Edit] = {"colour": _recolour, "swap": _swap, "add": _add, "remove": _remove, "place": _move, "style": _restyle}
+EDITS: dict[str, Edit] = {
+    "colour": _recolour,
+    "swap": _swap,
+    "add": _add,
+    "remove": _remove,
+    "place": _move,
+    "style": _restyle,
+}
 
 
 def pair(seed: int, world: World = START, kind: str | None = None) -> Pair:

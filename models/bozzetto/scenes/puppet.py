@@ -1,4 +1,5 @@
 """An articulated puppet whose 17 joints are known exactly (COCO's order), in any pose, colour and style."""
+
 from functools import lru_cache
 
 import cv2
@@ -11,7 +12,20 @@ JOINTS = (
     "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle",
     "right ankle",
 )  # fmt: skip
-LIMBS = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16), (5, 6), (11, 12), (5, 11), (6, 12))
+LIMBS = (
+    (5, 7),
+    (7, 9),
+    (6, 8),
+    (8, 10),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+    (5, 6),
+    (11, 12),
+    (5, 11),
+    (6, 12),
+)
 POSES = ("standing", "waving", "jumping", "walking")
 _WOOD = (222, 178, 122)
 _SCALE = 3  # drawn at three times the size, then reduced
@@ -37,7 +51,7 @@ def joints(pose: int, side: int = 1) -> np.ndarray:
     lean = r.normal(0, 0.02)
     out = np.zeros((17, 2))
     head = np.array([0.5 + lean, 0.17])
-    out[0] = head + (0, 0.015)
+    out[0] = head + np.array([0, 0.015])
     out[1:5] = head + np.array([(0.045, -0.02), (-0.045, -0.02), (0.1, 0.0), (-0.1, 0.0)])
     for i, sign in ((0, 1), (1, -1)):
         shoulder, hip = np.array([0.5 + lean + sign * 0.12, 0.34]), np.array([0.5 + sign * 0.075, 0.62])
@@ -62,7 +76,13 @@ def _ink(colour: tuple[int, int, int], style: str) -> tuple[tuple[int, ...], tup
     return colour, tuple(int(c * 0.62) for c in colour), 1
 
 
-def _capsules(canvas: np.ndarray, points: np.ndarray, pairs: tuple[tuple[int, int], ...], width: float, paint: tuple[int, ...]) -> None:
+def _capsules(
+    canvas: np.ndarray,
+    points: np.ndarray,
+    pairs: tuple[tuple[int, int], ...],
+    width: float,
+    paint: tuple[int, ...],
+) -> None:
     for a, b in pairs:
         start, end = (tuple(int(v) for v in points[i]) for i in (a, b))
         cv2.line(canvas, start, end, (*paint, 255), max(1, int(width)), cv2.LINE_AA)
@@ -94,11 +114,30 @@ def puppet(source: str, colour: str | None, pose: int, side: int) -> np.ndarray:
         cv2.fillPoly(canvas, [torso], (*fill, 255), cv2.LINE_AA)
         _capsules(canvas, at, LIMBS[:4], 0.085 * n + extra, fill)
         for joint in (9, 10, 15, 16):
-            cv2.circle(canvas, tuple(int(v) for v in at[joint]), int(0.048 * n + extra / 2), (*skin, 255), -1, cv2.LINE_AA)
+            cv2.circle(
+                canvas,
+                tuple(int(v) for v in at[joint]),
+                int(0.048 * n + extra / 2),
+                (*skin, 255),
+                -1,
+                cv2.LINE_AA,
+            )
         cv2.circle(canvas, centre, int(radius + extra / 2), (*skin, 255), -1, cv2.LINE_AA)
     for eye in (1, 2):
-        cv2.circle(canvas, tuple(int(v) for v in at[eye]), max(1, int(0.018 * n)), (30, 26, 30, 255), -1, cv2.LINE_AA)
+        cv2.circle(
+            canvas, tuple(int(v) for v in at[eye]), max(1, int(0.018 * n)), (30, 26, 30, 255), -1, cv2.LINE_AA
+        )
     mouth = (int(at[0][0]), int(at[0][1] + 0.025 * n))
-    cv2.ellipse(canvas, mouth, (int(0.03 * n), int(0.018 * n)), 0, 0, 180, (150, 50, 50, 255), max(1, n // 90), cv2.LINE_AA)
+    cv2.ellipse(
+        canvas,
+        mouth,
+        (int(0.03 * n), int(0.018 * n)),
+        0,
+        0,
+        180,
+        (150, 50, 50, 255),
+        max(1, n // 90),
+        cv2.LINE_AA,
+    )
     out = _lit(canvas) if source == "3d" else canvas
     return cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,5 @@
 """Draw a scene description: the picture, and the exact truth about it."""
+
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -46,7 +47,10 @@ class Scene:
     @property
     def joints(self) -> list[np.ndarray | None]:
         """For each object: (17, 2) pixel positions x, y of its joints (`puppet.JOINTS`), or None without any."""
-        return [puppet.joints(o.pose, o.side) + (o.x, o.y) if o.noun == words.PUPPET else None for o in self.spec.objects]
+        return [
+            puppet.joints(o.pose, o.side) + np.array([o.x, o.y]) if o.noun == words.PUPPET else None
+            for o in self.spec.objects
+        ]
 
     def geometry(self) -> tuple[np.ndarray, np.ndarray]:
         """Depth (H, W) towards the viewer in object units, NaN where unknown, and normals (H, W, 3), 0 there.
@@ -58,7 +62,10 @@ class Scene:
         for o, mask in zip(self.spec.objects, self.masks, strict=True):
             if o.noun in words.SOLIDS:
                 part = solids.solid(o.noun, o.colour, float(round(o.view / 15) * 15 % 360), o.side)
-                here, seen = np.s_[o.y : o.y + o.side, o.x : o.x + o.side], mask[o.y : o.y + o.side, o.x : o.x + o.side]
+                here, seen = (
+                    np.s_[o.y : o.y + o.side, o.x : o.x + o.side],
+                    mask[o.y : o.y + o.side, o.x : o.x + o.side],
+                )
                 depth[here][seen], normals[here][seen] = part.depth[seen], part.normals[seen]
         return depth, normals
 
@@ -92,7 +99,9 @@ def _shadow(side: int) -> np.ndarray:
     """(side // 3, side) darkening of the ground under an object of this size."""
     h = side // 3
     shade = np.zeros((h, side), np.float32)
-    cv2.ellipse(shade, (side // 2, h // 2), (int(side * 0.4), max(2, side // 14)), 0, 0, 360, 0.32, -1, cv2.LINE_AA)
+    cv2.ellipse(
+        shade, (side // 2, h // 2), (int(side * 0.4), max(2, side // 14)), 0, 0, 360, 0.32, -1, cv2.LINE_AA
+    )
     return cv2.GaussianBlur(shade, (0, 0), 1.6)
 
 

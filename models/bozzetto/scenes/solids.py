@@ -1,4 +1,5 @@
 """Objects of real geometry seen from any side, with exact depth and normals (orthographic, z-buffer)."""
+
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,7 +56,9 @@ def _cover(triangle: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _raster(mesh: Mesh, turned: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, n) depth, NaN outside, and (n, n) index of the triangle seen, -1 outside."""
-    pixels = np.stack([(turned[..., 0] * 0.48 + 0.5) * n, (0.5 - turned[..., 1] * 0.48) * n, turned[..., 2]], -1)
+    pixels = np.stack(
+        [(turned[..., 0] * 0.48 + 0.5) * n, (0.5 - turned[..., 1] * 0.48) * n, turned[..., 2]], -1
+    )
     depth, index = np.full((n, n), -np.inf), np.full((n, n), -1)
     for i, triangle in enumerate(pixels):
         covered = _cover(triangle, n)
@@ -80,7 +83,11 @@ def solid(noun: str, colour: str | None, yaw: float, side: int, source: str = "3
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
     normal *= np.sign(normal[:, 2:] + 1e-9)  # what is seen faces the viewer
     tint = np.where(mesh.colours == MAIN, np.array(COLOURS[colour or "red"], float), mesh.colours)
-    light = 0.62 + 0.5 * np.clip(normal @ _LIGHT, 0, 1)[:, None] if source == "3d" else 0.85 + 0.15 * (normal[:, 1:2] > 0.3)
+    light = (
+        0.62 + 0.5 * np.clip(normal @ _LIGHT, 0, 1)[:, None]
+        if source == "3d"
+        else 0.85 + 0.15 * (normal[:, 1:2] > 0.3)
+    )
     seen = index >= 0
     rgba = np.zeros((n, n, 4), np.float32)
     rgba[seen, :3] = np.clip(tint * light, 0, 255)[index[seen]]
@@ -90,7 +97,11 @@ def solid(noun: str, colour: str | None, yaw: float, side: int, source: str = "3
     rgba = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
     rgba[..., :3] /= np.maximum(rgba[..., 3:] / 255, 1e-3)
     normals = np.where(seen[..., None], normal[index], 0).astype(np.float32)
-    return Solid(np.clip(rgba, 0, 255).astype(np.uint8), depth[::_OVER, ::_OVER].astype(np.float32), normals[::_OVER, ::_OVER])
+    return Solid(
+        np.clip(rgba, 0, 255).astype(np.uint8),
+        depth[::_OVER, ::_OVER].astype(np.float32),
+        normals[::_OVER, ::_OVER],
+    )
 
 
 @lru_cache(maxsize=20000)
@@ -103,8 +114,14 @@ def sprite(noun: str, source: str, colour: str | None, yaw: float, side: int) ->
 def _outlined(rgba: np.ndarray, normals: np.ndarray, source: str) -> np.ndarray:
     """Dark lines where the surface ends or turns sharply; in ink the surface itself is white."""
     field = np.dstack([normals, rgba[..., 3] / 255]).astype(np.float32)
-    turn = sum(np.abs(cv2.Sobel(np.ascontiguousarray(field[..., i]), cv2.CV_32F, dx, 1 - dx)) for i in range(4) for dx in (0, 1))
-    line = cv2.dilate((turn > 2.4).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & (rgba[..., 3] > 0)
+    turn = sum(
+        np.abs(cv2.Sobel(np.ascontiguousarray(field[..., i]), cv2.CV_32F, dx, 1 - dx))
+        for i in range(4)
+        for dx in (0, 1)
+    )
+    line = cv2.dilate((turn > 2.4).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & (
+        rgba[..., 3] > 0
+    )
     out = rgba.copy()
     if source == "ink":
         out[rgba[..., 3] > 0, :3] = 250

@@ -1,4 +1,5 @@
 """What a scene is before it is drawn: a frozen description from which the picture follows exactly."""
+
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,7 +74,8 @@ EVERY_STYLE = ("3d", "flat", "ink", "pixel", "watercolor", "cartoon")
 GEOMETRY = replace(START, objects=words.SOLIDS, two_objects=0.0, several=0.0)
 # All icons that may be trained on: the autoencoder learns from it, so that the vocabulary can grow later.
 WIDE = replace(
-    START, objects=(*START.objects, *words.GROWTH_OBJECTS, *words.SOLIDS), colours=tuple(words.COLOURS), styles=EVERY_STYLE,
+    START, objects=(*START.objects, *words.GROWTH_OBJECTS, *words.SOLIDS), colours=tuple(words.COLOURS),
+    styles=EVERY_STYLE,
     style_weights=(0.34, 0.18, 0.12, 0.14, 0.12, 0.1), relations=words.RELATIONS,
 )  # fmt: skip
 
@@ -111,7 +113,9 @@ def _rest(noun: str, side: int, ground: int | None, r: Rng) -> int:
     return int(np.clip(middle + r.integers(-10, 11), 1, RESOLUTION - side - 1))
 
 
-def _single(r: Rng, noun: str, colour: str | None, size: str, position: str, ground: int | None) -> ObjectSpec:
+def _single(
+    r: Rng, noun: str, colour: str | None, size: str, position: str, ground: int | None
+) -> ObjectSpec:
     low, high = {"small": (44, 55), "normal": (68, 85), "large": (96, 111)}[size]
     side = int(r.integers(low, high))
     x = {"left": r.integers(1, 12), "right": RESOLUTION - side - r.integers(1, 12),
@@ -127,7 +131,11 @@ def _side_by_side(r: Rng, pair: list[tuple[str, str | None]], ground: int | None
     for i, (noun, colour) in enumerate(pair):
         side = int(r.integers(50, 61)) if n == 2 else int(r.integers(36, 42))
         x = i * cell + (cell - side) // 2 + int(r.integers(-2, 3))
-        out.append(ObjectSpec(noun, colour, side, int(np.clip(x, 0, RESOLUTION - side)), _rest(noun, side, ground, r)))
+        out.append(
+            ObjectSpec(
+                noun, colour, side, int(np.clip(x, 0, RESOLUTION - side)), _rest(noun, side, ground, r)
+            )
+        )
     return out
 
 
@@ -143,12 +151,17 @@ def _stacked(r: Rng, upper: tuple[str, str | None], lower: tuple[str, str | None
 def _one_before_other(r: Rng, near: tuple[str, str | None], far: tuple[str, str | None]) -> list[ObjectSpec]:
     """Far object large and high, near object smaller, lower and overlapping it; painter's order."""
     big, small = int(r.integers(76, 89)), int(r.integers(46, 55))
-    x, shift = int(r.integers(8, RESOLUTION - big - 8)), int(r.integers(0, 2)) * (big - small // 2) - small // 4
+    x, shift = (
+        int(r.integers(8, RESOLUTION - big - 8)),
+        int(r.integers(0, 2)) * (big - small // 2) - small // 4,
+    )
     at = int(np.clip(x + shift, 0, RESOLUTION - small))
     return [ObjectSpec(*far, big, x, 106 - big), ObjectSpec(*near, small, at, 122 - small)]
 
 
-def _two(r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int | None) -> tuple[list[ObjectSpec], int]:
+def _two(
+    r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int | None
+) -> tuple[list[ObjectSpec], int]:
     """The two placed objects and the index of the one named first."""
     a, b = pair
     if relation in ("above", "below"):
@@ -175,7 +188,9 @@ def _draw(seed: int, attempt: int, world: World) -> SceneSpec:
     plain = "plain" in world.backgrounds and (not kinds or r.random() < world.plain_weight)
     kind, tone = ("plain", _pick(r, world.colours)) if plain else (_pick(r, kinds), None)
     variant, crop = int(r.integers(backgrounds.VARIANTS)), tuple(int(v) for v in r.integers(0, 33, 2))
-    ground = backgrounds.background(kind, tone, variant)[1] - crop[1] if kind in backgrounds.GROUNDED else None
+    ground = (
+        backgrounds.background(kind, tone, variant)[1] - crop[1] if kind in backgrounds.GROUNDED else None
+    )
     draw = r.random()
     number = 2 if draw < world.two_objects else 1
     nouns = _nouns(r, world, number)

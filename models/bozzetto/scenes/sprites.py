@@ -2,6 +2,7 @@
 
 Sources are Fluent Emoji (3d, flat, ink; MIT) and Noto Emoji (cartoon; Apache-2.0); see `icons/`.
 """
+
 import hashlib
 import json
 import os
@@ -91,7 +92,11 @@ def recolour(sprite: np.ndarray, rgb: tuple[int, int, int]) -> np.ndarray:
     mean = max(float(np.average(light, weights=weight * inside + 1e-6)), 0.05)
     ratio = np.clip(light / mean, 0.25, 2.2)[..., None]
     target = np.array(rgb, np.float32) / 255
-    lit = np.where(ratio <= 1, target * (0.35 + 0.65 * ratio), target + (1 - target) * np.clip((ratio - 1) * 0.45, 0, 0.75))
+    lit = np.where(
+        ratio <= 1,
+        target * (0.35 + 0.65 * ratio),
+        target + (1 - target) * np.clip((ratio - 1) * 0.45, 0, 0.75),
+    )
     out = sprite.copy()
     out[..., :3] = np.clip((f * (1 - weight[..., None]) + lit * weight[..., None]) * 255, 0, 255)
     return out

@@ -3,37 +3,42 @@
 Order matters: a class is known to the judge by its place in these tuples. Grow them at the end only.
 """
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # The 24 objects that the model starts with; the rest have sprites and wait for more compute.
-START_OBJECTS = tuple(
+START_OBJECTS = _words(
     "cat dog rabbit penguin fish butterfly apple banana mushroom cake car bus boat rocket house castle tree "
-    "cactus tulip chair teapot umbrella balloon hat".split()
+    "cactus tulip chair teapot umbrella balloon hat"
 )
-GROWTH_OBJECTS = tuple(
+GROWTH_OBJECTS = _words(
     "fox horse cow pig elephant panda tiger lion frog duck turtle whale monkey strawberry lemon watermelon grapes "
     "cupcake donut hamburger bicycle airplane train tent pine palm mountain backpack guitar clock shirt ball "
-    "snowman gift bear book bed trumpet".split()
+    "snowman gift bear book bed trumpet"
 )
 # Icons that no generative training ever sees; the judge alone knows them (subjects for customization tests).
-HELD_OUT_OBJECTS = tuple("owl octopus pineapple pizza tractor sunflower crown robot".split())
+HELD_OUT_OBJECTS = _words("owl octopus pineapple pizza tractor sunflower crown robot")
 # Drawn by code, not from icons: an articulated figure with joints, and objects of real geometry with views.
 PUPPET = "puppet"
-SOLIDS = tuple("mug lamp truck cottage".split())
+SOLIDS = _words("mug lamp truck cottage")
 OBJECTS = START_OBJECTS + GROWTH_OBJECTS + HELD_OUT_OBJECTS + (PUPPET,) + SOLIDS
 
 # Objects whose main surface takes a colour word without becoming something else.
-TINTABLE = tuple(
+TINTABLE = _words(
     "puppet cat dog rabbit fish butterfly apple mushroom cake car house tulip chair teapot umbrella balloon hat "
-    "octopus bicycle tent backpack guitar clock shirt gift book bed mug lamp truck cottage".split()
+    "octopus bicycle tent backpack guitar clock shirt gift book bed mug lamp truck cottage"
 )
-AIRBORNE = frozenset("butterfly rocket balloon airplane".split())
-FLOATING = frozenset("fish boat whale octopus".split())
+AIRBORNE = frozenset(_words("butterfly rocket balloon airplane"))
+FLOATING = frozenset(_words("fish boat whale octopus"))
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 36, 40), "orange": (245, 130, 32), "yellow": (250, 206, 36), "green": (48, 160, 70),
     "blue": (40, 100, 220), "purple": (130, 60, 190), "pink": (245, 120, 180), "black": (42, 42, 48),
     "white": (242, 242, 246), "brown": (130, 80, 45),
 }  # fmt: skip
-START_COLOURS = tuple("red orange yellow green blue purple pink black white".split())
+START_COLOURS = _words("red orange yellow green blue purple pink black white")
 
 STYLES = ("3d", "flat", "ink", "pixel", "watercolor", "cartoon", "oil")
 START_STYLES = ("3d", "flat", "ink", "pixel", "watercolor")
@@ -82,16 +87,16 @@ RELATION_WORDS = {
     "front": ("in front of",),
 }
 # Rare words put at random into about 1 % of captions, so that a new token for a subject has a neutral start.
-FILLERS = tuple("sks ohwx zwx vrn qel jub dax wug".split())
+FILLERS = _words("sks ohwx zwx vrn qel jub dax wug")
 # Everyday words outside the grammar, single tokens so that a stranger's prompt is not all byte pieces.
-EXTRA_WORDS = tuple(
+EXTRA_WORDS = _words(
     "an the of in on at and or with without to left right above next under over behind between small large big tiny "
     "little huge photo picture image painting drawing sketch render icon illustration style art background sky "
     "night day star moon sun snowy winter summer spring autumn sea ocean street town lake river interior meadow "
     "grass gray grey cyan gold silver colorful bright dark happy old new one four many some animal fruit toy person "
     "man woman child bird sheep flower lamp cup truck ship plane bottle table door window wall floor tower bridge "
     "road mountain hill cloud rain fire plain indoors outdoors cute funny beautiful simple make turn into add remove "
-    "it change color front side back top view facing standing sitting walking running jumping waving put replace".split()
+    "it change color front side back top view facing standing sitting walking running jumping waving put replace"
 )
 # One object word is deliberately two tokens ("butter" + "fly"), for editing methods that must align tokens.
 # Other words are single tokens, except "3d", which CLIP's own word pattern splits at the digit.

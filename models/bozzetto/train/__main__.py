@@ -1,4 +1,5 @@
 """`python -m models.bozzetto.train WHAT`: train one part, from its last checkpoint when there is one."""
+
 import argparse
 from functools import partial
 
@@ -18,7 +19,9 @@ def main() -> None:
     parser.add_argument("--decay", type=int, help="steps of linear decay before the last step")
     parser.add_argument("--seed", type=int, help="start of every random number")
     parser.add_argument("--part", type=int, default=0, help="latents: this process's share of the shards ...")
-    parser.add_argument("--parts", type=int, default=1, help="... out of so many processes; --steps says how many shards")
+    parser.add_argument(
+        "--parts", type=int, default=1, help="... out of so many processes; --steps says how many shards"
+    )
     args = parser.parse_args()
     if args.what == "export":
         from models.bozzetto.train.export import export

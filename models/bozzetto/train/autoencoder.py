@@ -1,4 +1,5 @@
 """The autoencoder: 128 x 128 pictures to 16 x 16 x 16 latents (residual space-to-channel, `AutoencoderDC`)."""
+
 import cv2
 import numpy as np
 import torch

@@ -1,4 +1,5 @@
 """Write trained parts as diffusers folders: EMA weights, fp16 safetensors, ready for any loader."""
+
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +10,10 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from models.bozzetto import paths
+from models.bozzetto.pictures import to_tensor
 from models.bozzetto.scenes import START, scene
 from models.bozzetto.train import state
 from models.bozzetto.train.autoencoder import build as build_autoencoder
-from models.bozzetto.pictures import to_tensor
 from models.bozzetto.train.recipes import RECIPES, make
 
 INDEX = {
@@ -38,7 +39,12 @@ def freeze_autoencoder() -> AutoencoderDC:
     """Write the autoencoder for the U-Net's training, with the scale that makes its latents' spread 1."""
     net = build_autoencoder().eval()
     put_ema(net, "autoencoder")
-    z = torch.cat([net.encode(to_tensor([scene(300_000_000 + 16 * k + i, START).image for i in range(16)])).latent for k in range(16)])
+    z = torch.cat(
+        [
+            net.encode(to_tensor([scene(300_000_000 + 16 * k + i, START).image for i in range(16)])).latent
+            for k in range(16)
+        ]
+    )
     net.register_to_config(scaling_factor=round(1 / float(z.std()), 5))
     net.save_pretrained(state.run_dir("autoencoder") / "vae")
     return net
@@ -65,4 +71,4 @@ def export(target: Path = paths.HERE) -> None:
     scheduler().save_pretrained(target / "scheduler")
     _copy(state.run_dir("text") / "tokenizer", target / "tokenizer")
     (target / "model_index.json").write_text(json.dumps(INDEX, indent=1) + "\n")
-    print(f"wrote {target} from step {step}")
+    state.say(f"wrote {target} from step {step}")

@@ -1,4 +1,5 @@
 """Training of the judge, on every word of the world, held-out things included: it must know what it measures."""
+
 from dataclasses import replace
 
 import cv2
@@ -11,11 +12,11 @@ from torch.nn import functional as F
 from models.bozzetto.judge.network import COLOUR_NAMES, Judge
 from models.bozzetto.judge.read import WEIGHTS, read
 from models.bozzetto.judge.score import accuracy, mask_iou
+from models.bozzetto.pictures import to_tensor
 from models.bozzetto.scenes import START, Scene, World, scene
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.scenes.spec import WIDE
-from models.bozzetto.pictures import to_tensor
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 
@@ -39,7 +40,11 @@ def targets(s: Scene) -> dict[str, np.ndarray]:
     for o, mask in zip(s.spec.objects, s.masks, strict=True):
         noun = words.OBJECTS.index(o.noun)
         tint = COLOUR_NAMES.index(o.colour) if o.colour else -1
-        classes[mask], colours[mask], identity[mask] = noun + 1, tint, noun * (len(COLOUR_NAMES) + 1) + tint + 1
+        classes[mask], colours[mask], identity[mask] = (
+            noun + 1,
+            tint,
+            noun * (len(COLOUR_NAMES) + 1) + tint + 1,
+        )
     tone = COLOUR_NAMES.index(s.spec.background_colour) if s.spec.background_colour else -1
     whole = np.array([words.STYLES.index(s.spec.style), words.BACKGROUNDS.index(s.spec.background), tone])
     nearest = identity[2::4, 2::4]
@@ -69,10 +74,14 @@ class JudgeJob:
         s, share = self.settings, ranks.share(self.settings.batch)
         seeds = [50_000_000 + step * s.batch + i for i in range(s.batch)][share]
         scenes = [scene(seed, world_of(seed)) for seed in seeds]
-        want = {k: torch.from_numpy(np.stack([t[k] for t in map(targets, scenes)])) for k in targets(scenes[0])}
+        want = {
+            k: torch.from_numpy(np.stack([t[k] for t in map(targets, scenes)])) for k in targets(scenes[0])
+        }
         x = disturb(to_tensor([one.image for one in scenes]), seeds[0])
         with torch.autocast("cpu", torch.bfloat16):
-            out = {k: v.float() for k, v in self.model(x.contiguous(memory_format=torch.channels_last)).items()}
+            out = {
+                k: v.float() for k, v in self.model(x.contiguous(memory_format=torch.channels_last)).items()
+            }
         style, background, tone = want["whole"].T
         parts = {
             "classes": 2 * F.cross_entropy(out["classes"], want["classes"]),
@@ -96,7 +105,11 @@ class JudgeJob:
         """Accuracy by question and mask IoU on 300 held-out scenes of the start world."""
         scenes = [scene(FIRST_HELD_OUT_SEED + 5000 + i, OPEN) for i in range(300)]
         readings = read(np.stack([s.image for s in scenes]), self.model)
-        iou = [mask_iou(r, s.classes[-1], s.masks[-1]) for r, s in zip(readings, scenes, strict=True) if len(s.masks) == 1]
+        iou = [
+            mask_iou(r, s.classes[-1], s.masks[-1])
+            for r, s in zip(readings, scenes, strict=True)
+            if len(s.masks) == 1
+        ]
         return {**accuracy(readings, [s.spec for s in scenes]), "iou": round(float(np.mean(iou)), 4)}
 
     def sheet(self, step: int) -> None:

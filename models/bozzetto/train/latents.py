@@ -1,4 +1,5 @@
 """Cached latents: scenes drawn, encoded and captioned once, in shards, so that the U-Net never waits for pictures."""
+
 import os
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import torch
 from diffusers import AutoencoderDC
 
 from models.bozzetto import paths
+from models.bozzetto.pictures import to_tensor
 from models.bozzetto.scenes import START, captions, render, sample
 from models.bozzetto.train import state, tokenizer
-from models.bozzetto.pictures import to_tensor
 
 SHARD = 2048  # scenes in a file
 CAPTIONS = 8  # paraphrases of each scene
@@ -58,7 +59,7 @@ def build(shards: int, part: int = 0, parts: int = 1) -> None:
     net, tokens = frozen_autoencoder(), tokenizer.load(state.run_dir("text") / "tokenizer")
     for index in range(part, shards, parts):
         write_shard(index, net, tokens)
-        print(f"shard {index}", flush=True)
+        state.say(f"shard {index}")
 
 
 def load(shards: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 Everything random in a step follows from (seed, step), so a resumed run continues as if it had never stopped.
 """
+
 import math
 import signal
 import time
@@ -73,12 +74,14 @@ class Run:
     rates: list[float] = field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
         return {
             "model": self.job.model.state_dict(), "optimiser": self.optimiser.state_dict(), "ema": self.ema,
             "step": self.step, "seconds": self.seconds,
         }  # fmt: skip
 
     def restore(self, saved: dict[str, Any]) -> None:
+        """Take everything from a checkpoint."""
         self.job.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for mine, theirs in zip(self.ema, saved["ema"], strict=True):
@@ -138,7 +141,9 @@ def one_step(run: Run, ranks: Ranks, stop: bool) -> tuple[dict[str, float], bool
     stopping = ranks.average(job.model.parameters(), float(stop)) > 0
     norm = nn.utils.clip_grad_norm_(job.model.parameters(), s.clip)
     if not bool(torch.isfinite(norm)):
-        raise FloatingPointError(f"{s.name}: gradient is not finite at step {run.step}; the last checkpoint is good")
+        raise FloatingPointError(
+            f"{s.name}: gradient is not finite at step {run.step}; the last checkpoint is good"
+        )
     run.optimiser.step()
     run.step += 1
     keep = min(s.ema, (1 + run.step) / (10 + run.step))
@@ -155,7 +160,7 @@ def _log(run: Run, rows: list[dict[str, float]], began: float, first: int) -> No
            "time": time.strftime("%H:%M:%S"), "rate": round(done * s.batch / (time.time() - began), 1),
            "lr": s.rate_at(run.step), **{k: round(v, 5) for k, v in means.items()}}  # fmt: skip
     state.append_log(s.name, row)
-    print(row, flush=True)
+    state.say(row)
 
 
 def _show(run: Run) -> None:
@@ -165,8 +170,11 @@ def _show(run: Run) -> None:
         figures, picture = run.job.measure(run.step), run.job.sheet(run.step)
     if figures:
         samples = run.step * run.job.settings.batch
-        state.append_log(f"{name}/held_out", {"step": run.step, "samples": samples, "seconds": round(run.seconds, 1), **figures})
-        print("held out", run.step, figures, flush=True)
+        state.append_log(
+            f"{name}/held_out",
+            {"step": run.step, "samples": samples, "seconds": round(run.seconds, 1), **figures},
+        )
+        state.say("held out", run.step, figures)
     if picture is not None:
         cv2.imwrite(str(state.run_dir(name) / f"sheet-{run.step:07d}.png"), picture[..., ::-1])
     state.plot(name)

@@ -3,6 +3,7 @@
 On a machine that others use too, threads of one process wait for each other at every operation; processes that
 meet once a step, in one all-reduce, lose far less.
 """
+
 import os
 import uuid
 from collections.abc import Callable, Iterable

@@ -1,15 +1,18 @@
 """The settings of each training, in one place."""
+
 from dataclasses import replace
 
 from models.bozzetto.train.loop import Job, Settings, train
 from models.bozzetto.train.ranks import Ranks
 
 RECIPES = {
-    "autoencoder": Settings("autoencoder", 16, 6000, 1e-3, warmup=50, flat=4000, decay=3000, ema=0.998, weight_decay=1e-4),
+    "autoencoder": Settings(
+        "autoencoder", 16, 6000, 1e-3, warmup=50, flat=4000, decay=3000, ema=0.998, weight_decay=1e-4
+    ),
     "judge": Settings("judge", 32, 2500, 2e-3, warmup=50, decay=1200, ema=0.995, clip=2.0),
     "text": Settings("text", 128, 3000, 1e-3, decay=1500, ema=0.99, log_steps=100, sheet_minutes=2.0),
     "encoder": Settings("encoder", 128, 2000, 1e-3, decay=800, ema=0.99, weight_decay=1e-2),
-    "unet": Settings("unet", 32, 1_000_000, 1e-3, flat=15_000, ema=0.999, sheet_minutes=8.0),
+    "unet": Settings("unet", 32, 1_000_000, 1e-3, flat=15_000, ema=0.999, sheet_minutes=14.0),
 }
 
 

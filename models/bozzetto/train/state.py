@@ -1,6 +1,8 @@
 """What is kept of a training run: checkpoint, JSON-lines log, loss plot, list of process ids."""
+
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,12 @@ def load(file: Path) -> dict[str, Any]:
     return state
 
 
+def say(*things: object) -> None:
+    """A line for whoever watches the training."""
+    sys.stdout.write(" ".join(map(str, things)) + "\n")
+    sys.stdout.flush()
+
+
 def append_log(name: str, row: dict[str, Any]) -> None:
     """One line for the log of a run; the log is the source of every figure in the model card."""
     with (run_dir(name) / "log.jsonl").open("a") as out:
@@ -57,11 +65,15 @@ def plot(name: str) -> None:
     from matplotlib import pyplot as plt
 
     rows = read_log(name)
-    keys = [k for k in (rows[-1] if rows else {}) if k not in ("step", "samples", "seconds", "time", "rate", "lr")]
+    keys = [
+        k for k in (rows[-1] if rows else {}) if k not in ("step", "samples", "seconds", "time", "rate", "lr")
+    ]
     if not keys:
         return
     columns = min(3, len(keys))
-    figure, axes = plt.subplots(-(-len(keys) // columns), columns, figsize=(5 * columns, 3 * -(-len(keys) // columns)))
+    figure, axes = plt.subplots(
+        -(-len(keys) // columns), columns, figsize=(5 * columns, 3 * -(-len(keys) // columns))
+    )
     for axis, key in zip(np.atleast_1d(axes).flat, keys, strict=False):
         points = [(row["samples"] / 1000, row[key]) for row in rows if isinstance(row.get(key), float)]
         if points:

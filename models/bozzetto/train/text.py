@@ -2,6 +2,7 @@
 
 Without this the U-Net ignores its prompt for the first ten thousand samples, since the text states mean nothing yet.
 """
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -50,19 +51,32 @@ def answers(spec: SceneSpec, text: str) -> list[int]:
 
     def tint(noun: str | None, colour: str | None) -> int:
         names = (noun, words.plural(noun)) if noun else ()
-        told = any(f"{colour} {name}" in text or f"{colour} {f} {name}" in text for name in names for f in words.FILLERS)
+        told = any(
+            f"{colour} {name}" in text or f"{colour} {f} {name}" in text
+            for name in names
+            for f in words.FILLERS
+        )
         return place(tuple(words.COLOURS), colour, told)
 
     kind = spec.background
-    told = any(phrase in text for phrase in words.BACKGROUND_WORDS.get(kind, ())) or f"on {spec.background_colour}" in text
-    told |= spec.background_colour is not None and text.rstrip(", ").find(f"{spec.background_colour} background") >= 0
-    style = any(phrase in text for phrase in (*words.STYLE_PREFIX[spec.style], words.STYLE_SUFFIX[spec.style]))
+    told = (
+        any(phrase in text for phrase in words.BACKGROUND_WORDS.get(kind, ()))
+        or f"on {spec.background_colour}" in text
+    )
+    told |= (
+        spec.background_colour is not None
+        and text.rstrip(", ").find(f"{spec.background_colour} background") >= 0
+    )
+    style = any(
+        phrase in text for phrase in (*words.STYLE_PREFIX[spec.style], words.STYLE_SUFFIX[spec.style])
+    )
     return [
         place(words.OBJECTS, first.noun, spoken), place(words.OBJECTS, second.noun if second else None, spoken),
         tint(first.noun, first.colour), tint(second.noun if second else None, second.colour if second else None),
         place(words.BACKGROUNDS, kind, told), place(tuple(words.COLOURS), spec.background_colour, told),
         place(words.STYLES, spec.style, style), place(words.RELATIONS, spec.relation, spoken),
-        place(words.SIZES, spec.size, spec.size in said), place(words.POSITIONS, spec.position, f"on the {spec.position}" in text),
+        place(words.SIZES, spec.size, spec.size in said),
+        place(words.POSITIONS, spec.position, f"on the {spec.position}" in text),
         spec.count - 1 if spoken else len(words.COUNTS),
     ]  # fmt: skip
 
@@ -74,12 +88,16 @@ class Reader(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in QUESTIONS.items()})
-        self.tint = nn.Linear(WIDTH, len(_COLOURS))  # asked of each object's own token: which colour is bound to it
+        self.tint = nn.Linear(
+            WIDTH, len(_COLOURS)
+        )  # asked of each object's own token: which colour is bound to it
 
     def forward(self, ids: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Answers from the end token (B, n) and colours from every token (B, L, colours)."""
         out = self.encoder(ids)
-        return {name: head(out.pooler_output) for name, head in self.heads.items()}, self.tint(out.last_hidden_state)
+        return {name: head(out.pooler_output) for name, head in self.heads.items()}, self.tint(
+            out.last_hidden_state
+        )
 
 
 class TextJob:
@@ -90,7 +108,9 @@ class TextJob:
         self.settings = settings
         self.tokens = tokenizer.build(state.run_dir(settings.name) / "tokenizer")
         self.model = Reader(build(len(self.tokens), self.tokens.eos_token_id))
-        self.nouns = {n: self.tokens(n).input_ids[-2] for n in words.OBJECTS}  # the last token of each object word
+        self.nouns = {
+            n: self.tokens(n).input_ids[-2] for n in words.OBJECTS
+        }  # the last token of each object word
 
     def batch(self, seeds: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids (B, L), answers (B, questions) and the colour of each object token (B, L), -1 elsewhere."""
@@ -114,7 +134,10 @@ class TextJob:
         seeds = [100_000_000 + step * s.batch + i for i in range(s.batch)][ranks.share(s.batch)]
         ids, wanted, bound = self.batch(seeds)
         said, tint = self.model(ids)
-        loss = sum((F.cross_entropy(out, want) for out, want in zip(said.values(), wanted.T, strict=True)), torch.zeros(()))
+        loss = sum(
+            (F.cross_entropy(out, want) for out, want in zip(said.values(), wanted.T, strict=True)),
+            torch.zeros(()),
+        )
         binding = F.cross_entropy(tint.flatten(0, 1), bound.flatten(), ignore_index=-1)
         return loss + binding, {"binding": float(binding.detach())}
 
@@ -122,7 +145,10 @@ class TextJob:
         """Share of right answers on 500 unseen captions."""
         ids, wanted, bound = self.batch([FIRST_HELD_OUT_SEED + 1000 + i for i in range(500)])
         said, tint = self.model(ids)
-        figures = {name: float((out.argmax(1) == want).float().mean()) for (name, out), want in zip(said.items(), wanted.T, strict=True)}
+        figures = {
+            name: float((out.argmax(1) == want).float().mean())
+            for (name, out), want in zip(said.items(), wanted.T, strict=True)
+        }
         figures["binding"] = float((tint.argmax(-1) == bound)[bound >= 0].float().mean())
         return {name: round(value, 4) for name, value in figures.items()}
 

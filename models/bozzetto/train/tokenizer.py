@@ -1,5 +1,7 @@
 """The tokenizer files: CLIP's byte-level BPE, with a merge list under which the world's words are single tokens."""
+
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -13,7 +15,12 @@ _LAST = "</w>"  # CLIP's mark of a word's last piece
 
 def grammar_words() -> tuple[str, ...]:
     """Every word that should be one token, in a fixed order (grow at the end: the order decides the ids)."""
-    phrases: list[str] = [*words.OBJECTS, *(words.plural(o) for o in words.OBJECTS), *words.COLOURS, *words.SIZES]
+    phrases: list[str] = [
+        *words.OBJECTS,
+        *(words.plural(o) for o in words.OBJECTS),
+        *words.COLOURS,
+        *words.SIZES,
+    ]
     for table in (words.STYLE_PREFIX, words.BACKGROUND_WORDS, words.RELATION_WORDS):
         phrases += [phrase for options in table.values() for phrase in options]
     phrases += [*words.STYLE_SUFFIX.values(), *words.COUNTS.values(), *words.FILLERS, *words.EXTRA_WORDS]
@@ -26,7 +33,9 @@ def _pieces(word: str, rank: dict[tuple[str, str], int]) -> list[str]:
     """Split a word as CLIP does: merge the pair of lowest rank until no pair is in the list."""
     parts = [*word[:-1], word[-1] + _LAST]
     while len(parts) > 1:
-        known = [(rank[pair], i) for i, pair in enumerate(zip(parts, parts[1:], strict=False)) if pair in rank]
+        known = [
+            (rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank
+        ]
         if not known:
             return parts
         _, i = min(known)
@@ -59,11 +68,20 @@ def build(folder: Path) -> CLIPTokenizer:
     """Write the tokenizer's files, and return it as loaded from them."""
     merges = _merges()
     letters = _bytes_as_letters()
-    vocabulary = list(dict.fromkeys([*letters, *(c + _LAST for c in letters), *(a + b for a, b in merges), _START, _END]))
+    vocabulary = list(
+        dict.fromkeys([*letters, *(c + _LAST for c in letters), *(a + b for a, b in merges), _START, _END])
+    )
     special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, **special, "do_lower_case": True}
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": LENGTH,
+        **special,
+        "do_lower_case": True,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(vocabulary)}, ensure_ascii=False))
+    (folder / "vocab.json").write_text(
+        json.dumps({w: i for i, w in enumerate(vocabulary)}, ensure_ascii=False)
+    )
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(m) for m in merges) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1))
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=1))
@@ -78,5 +96,7 @@ def load(folder: Path) -> CLIPTokenizer:
 
 def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
     """Token ids, padded and cut to `LENGTH`."""
-    ids: list[list[int]] = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True).input_ids
+    ids: list[list[int]] = tokenizer(
+        texts, padding="max_length", max_length=LENGTH, truncation=True
+    ).input_ids
     return ids

@@ -1,4 +1,7 @@
 """The diffusion model: text encoder and U-Net trained together to predict noise in cached latents."""
+
+from typing import ClassVar
+
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -6,10 +9,10 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from models.bozzetto.pictures import to_images
 from models.bozzetto.sampling import Parts, sample_latents
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.train import latents, state, tokenizer
-from models.bozzetto.pictures import to_images
 from models.bozzetto.train.autoencoder import CHANNELS
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
@@ -22,7 +25,8 @@ TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
     "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
     "a purple butterfly in a field", "a dog at night", "a flat illustration of a fish in the water",
-    "an ink drawing of a castle in the desert", "pixel art of a mushroom in a forest", "a watercolor of a tulip in a field",
+    "an ink drawing of a castle in the desert", "pixel art of a mushroom in a forest",
+    "a watercolor of a tulip in a field",
     "a green umbrella on a beach", "a cake on a pink background", "a bus at sunset", "a cactus in a desert",
     "a rabbit to the left of a balloon in the snow", "a tree to the right of a red chair on white",
 )  # fmt: skip
@@ -58,9 +62,11 @@ class Diffuser(nn.Module):
 class UnetJob:
     """Noise prediction, min-SNR-weighted, on the cached latents; the text encoder learns at a third of the rate."""
 
-    rate_scales = {"text.": 0.3}
+    rate_scales: ClassVar = {"text.": 0.3}
 
-    def __init__(self, settings: Settings, widths: tuple[int, ...] = (128, 192), shards: int = SHARDS) -> None:
+    def __init__(
+        self, settings: Settings, widths: tuple[int, ...] = (128, 192), shards: int = SHARDS
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.latents, self.tokens = latents.load(shards)
@@ -83,7 +89,11 @@ class UnetJob:
         # One time in each of b equal stretches: the loss of a step varies less than with free draws.
         times = ((torch.randperm(b, generator=g) + torch.rand(b, generator=g)) / b * len(self.alphas)).long()
         noise = torch.randn((b, *self.latents.shape[1:]), generator=g)
-        jitter = 0.03 * (torch.rand((b, 1, 1), generator=g) < 0.2) * torch.randn((b, ids.shape[1], WIDTH), generator=g)
+        jitter = (
+            0.03
+            * (torch.rand((b, 1, 1), generator=g) < 0.2)
+            * torch.randn((b, ids.shape[1], WIDTH), generator=g)
+        )
         return self.latents[which].float(), ids, times, noise, jitter
 
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
@@ -104,18 +114,20 @@ class UnetJob:
 
     def parts(self) -> Parts:
         """The networks as the sampler wants them."""
-        return Parts(self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler())
+        return Parts(
+            self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler()
+        )
 
     def measure(self, step: int) -> dict[str, float]:
-        """What the judge reads in pictures of 64 held-out prompts, 20 DDIM steps, guidance 3."""
+        """What the judge reads in pictures of 48 held-out prompts, 16 DDIM steps, guidance 3."""
         from models.bozzetto.evaluate import held_out_specs, judged
 
         self.model.unet.eval()
-        return judged(self.parts(), held_out_specs(64), steps=20, guidance=3.0, seed=FIRST_HELD_OUT_SEED)
+        return judged(self.parts(), held_out_specs(48), steps=16, guidance=3.0, seed=FIRST_HELD_OUT_SEED)
 
     def sheet(self, step: int) -> np.ndarray:
         """The same twenty prompts from the same noise, every time."""
         noise = torch.randn((len(TRIED), CHANNELS, 16, 16), generator=torch.Generator().manual_seed(1))
         parts = self.parts()
-        images = to_images(parts.decode(sample_latents(parts, list(TRIED), noise, steps=20, guidance=3.0)))
+        images = to_images(parts.decode(sample_latents(parts, list(TRIED), noise, steps=16, guidance=3.0)))
         return np.vstack([np.hstack(list(images[i : i + 10])) for i in (0, 10)])
