@@ -80,7 +80,7 @@ class Values:
             self.asked.append(spec.name)
         try:
             if spec.name not in self.bound.lazy:
-                raise Suspend(source_of(self.node, spec.name))
+                raise Suspend([source_of(self.node.inputs[spec.name])])
             return self._value(spec, self.bound.lazy[spec.name])
         except Suspend as suspended:
             self.suspended = suspended
@@ -99,7 +99,7 @@ class Values:
         try:
             value = self.store.get(digest)
         except KeyError:
-            raise Suspend(source_of(self.node, spec.name), gone=True) from None
+            raise Suspend([source_of(self.node.inputs[spec.name])], gone=True) from None
         if not keys.is_plain(digest):
             self._tensors += [(t, _version(t)) for t in tensors_of(value)]
         if isinstance(value, (bool, int, float)) and spec.types == {"STRING"}:
@@ -120,12 +120,9 @@ def _version(tensor: Any) -> int | None:
     return version
 
 
-def source_of(node: GraphNode, name: str) -> list[str]:
-    """Return the node that an input's value comes from, if it comes from one."""
-    value = node.inputs[name]
-    if isinstance(value, Given):
-        return [value.source] if value.source else []
-    return [value.node] if isinstance(value, Link) else []
+def source_of(value: Link | Given) -> str:
+    """Return the node that an input's value comes from."""
+    return value.source if isinstance(value, Given) else value.node
 
 
 def guarded(

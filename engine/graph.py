@@ -28,8 +28,8 @@ class Given:
     """A result that is known already, handed to a node by digest: one value's, or those of a list. `source` made it."""
 
     result: str | tuple[str, ...]
-    type: str = "ANY"
-    source: str | None = None
+    type: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

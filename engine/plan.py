@@ -44,7 +44,7 @@ class Plan:
         """Return the first ready node in file order, or None when nothing more can run."""
         while self._ready:
             _, name = heapq.heappop(self._ready)
-            if name not in self.done and name not in self.failed and not self._missing[name]:
+            if name not in self.failed:
                 return self.nodes[name]
         return None
 

@@ -149,7 +149,7 @@ class Run:
         while trace is not None and trace.demand:
             if trace.demand not in bound.lazy:
                 self._demanded.setdefault(node.id, set()).add(trace.demand)
-                raise Suspend(source_of(node, trace.demand))
+                raise Suspend([source_of(node.inputs[trace.demand])])
             key = keys.demand_key(key, trace.demand, flat(bound.lazy[trace.demand]))
             trace = self.services.traces.get(key)
         found = self._found(node, bound, index, key, trace) if trace is not None else None
@@ -223,10 +223,10 @@ class Run:
         if self.plan.depth(node.id) >= DEPTH_MAX:
             raise BadInput(f"{node.spec.title} expands more than {DEPTH_MAX} deep; it may never end.")
         own: dict[str, Any] = dict(node.inputs)
-        for name, result in {**bound.args, **bound.lazy}.items():
-            if isinstance(own[name], (Link, Given)):
-                spec = node.spec.input(name)
-                own[name] = Given(result, spec.type if spec else "ANY", next(iter(source_of(node, name)), None))
+        results = {**bound.args, **bound.lazy}
+        for spec in node.spec.inputs:
+            if spec.name in results and isinstance(own[spec.name], (Link, Given)):
+                own[spec.name] = Given(results[spec.name], spec.type, source_of(own[spec.name]))
         prefix = f"{node.id}/{index}/"
         nodes, outputs = expand(expansion, node, prefix, own, outer=self.plan.nodes, specs=self.services.specs)
         self.plan.add(node.id, nodes)
@@ -281,8 +281,6 @@ class Run:
     def _redo(self, names: Iterable[str]) -> None:
         """Run nodes again whose results are gone, and what they had expanded into."""
         todo = list(names)
-        if not todo:
-            raise Unavailable("A value it was given is no longer stored; run the workflow again.")
         while todo:
             gone = todo.pop()
             if gone in self.plan.done:

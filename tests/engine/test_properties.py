@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import graph, workflow
+from engine import run as engine_run
 from engine.errors import WorkflowInvalid
 from tests.engine.graphs import broken, changes, descendants, workflows
 from tests.engine.lab import Done, Lab
@@ -30,6 +31,10 @@ def built(made: dict[str, Any]) -> bool:
 def told(done: Done) -> Any:
     """Return all that a person sees of a run, save how it came about."""
     return done.result.state, done.values, sorted(map(str, done.result.problems)), done.result.ui
+
+
+def durable(done: Done) -> list[dict[str, Any]]:
+    return [{**event.to_json(), "seconds": 0} for event in done.events if event.durable]
 
 
 def clean(made: dict[str, Any]) -> Any:
@@ -93,24 +98,25 @@ def test_a_cancelled_run_resumes_as_if_nothing_had_been(made: dict[str, Any], st
 
 @given(workflows(), st.sampled_from([0, 1500, 2**26]), st.booleans())
 def test_too_little_room_changes_nothing(made: dict[str, Any], budget: int, on_disk: bool) -> None:
-    """With next to no memory, and with large values deleted from disk, the results are the same."""
+    """With next to no memory, and with large values deleted from disk, the digests of all results are the same."""
     if not built(made):
         return
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder) if on_disk else None, budget, disk_budget=budget + 1)
         for _ in range(2):
-            assert told(lab.run(made, job="j")) == clean(made)
+            result = engine_run.Run(lab.graph(made), lab.services, job="j").execute()
+            whole = engine_run.Run(lab.graph(made), Lab().services, job="j").execute()
+            assert (result.state, result.outputs, result.ui) == (whole.state, whole.outputs, whole.ui)
         lab.close()
 
 
 @given(workflows())
 def test_the_order_depends_on_the_workflow_alone(made: dict[str, Any]) -> None:
-    """Two engines emit the same events in the same order."""
+    """Two engines emit the same durable events, and call the same nodes, in the same order."""
     if built(made):
-        one, two = (
-            [{**e.to_json(), "seconds": 0} for e in Lab().run(made, job="j").events] for _ in range(2)
-        )
-        assert one == two
+        one, two = (Lab().run(made, job="j") for _ in range(2))
+        assert one.calls == two.calls
+        assert durable(one) == durable(two)
 
 
 @given(workflows(), st.dictionaries(st.sampled_from(["id", "name", "layout"]), st.text(), max_size=3))

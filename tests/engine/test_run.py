@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -440,6 +441,56 @@ def test_what_a_node_showed_is_made_again_if_gone(ram: Lab) -> None:
     ram.run(plain, job="1")
     ram.services.store.forget_all()
     assert ram.run(plain, job="1").calls == ["s"]
+
+
+def test_what_an_expansion_showed_is_made_again_if_gone() -> None:
+    """The node that expanded shows it too, so it needs the value."""
+    @node(category="lab")
+    def shows(value: Number = 1) -> Saved | Expansion:
+        """Expands into something that saves."""
+        return Expansion(nodes(s=("save", {"value": ["@", "value"]})), {"saved": ("s", "saved")})
+
+    lab = Lab(extra=(shows,))
+    left = iter([1])
+
+    def forget(event: Any) -> None:
+        if event.kind == "step_done" and next(left, None):
+            lab.services.store.forget_all()
+
+    result = engine_run.Run(lab.graph(nodes(e=("shows", {}))), lab.services, emit=forget).execute()
+    assert lab.calls == ["e", "e/0/s", "e/0/s"]
+    assert [shown["text"] for shown in result.ui["e"]] == ["1"]
+
+
+def test_two_users_of_a_result_that_is_gone_wait_for_one_run(lab: Lab) -> None:
+    """Also while it waits for what it needs itself."""
+    plain = nodes(
+        s=("double", {"latent": ["u", "latent"]}), c=("mean", {"latent": ["s", "latent"]}),
+        d=("double", {"latent": ["s", "latent"]}), u=("tensor", {"value": 2}),
+    )  # fmt: skip
+    lab.run(plain, wanted=("s",))
+    lab = lab.restarted()
+    for file in lab.folder.rglob("*.safetensors"):  # type: ignore[union-attr]
+        file.unlink()
+    done = lab.run(plain, wanted=("c", "d"))
+    assert (done.calls, done.values["c"]) == (["u", "s", "c", "d"], {"int": 4})
+
+
+def test_arrays_travel_too() -> None:
+    """A numpy array comes read-only; a lazy input may be asked for twice."""
+    @node(category="lab")
+    def array() -> Any:
+        """Gives an array."""
+        return np.arange(3)
+
+    @node(category="lab")
+    def sums(one: Any, late: Lazy[Any]) -> int:
+        """Reads arrays."""
+        return int(one.sum() + late().sum() + late().sum())
+
+    lab = Lab(extra=(array, sums))
+    plain = nodes(a=("array", {}), s=("sums", {"one": ["a", "any"], "late": ["a", "any"]}))
+    assert lab.run(plain, wanted=("s",)).value == 9
 
 
 def test_a_result_that_can_never_be_kept_ends_the_run(ram: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
