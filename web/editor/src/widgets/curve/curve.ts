@@ -2,13 +2,18 @@
 
 export type Knot = readonly [x: number, y: number];
 
-export const STRAIGHT: readonly Knot[] = [[0, 0], [1, 1]];
+export const STRAIGHT: readonly Knot[] = [
+  [0, 0],
+  [1, 1],
+];
 
 /** Read the points of a value; a straight line where it holds none. */
 export function readKnots(value: unknown): readonly Knot[] {
   if (!Array.isArray(value)) return STRAIGHT;
   const knots = value.flatMap((k: unknown) =>
-    Array.isArray(k) && typeof k[0] === "number" && typeof k[1] === "number" ? [[clamp(k[0]), clamp(k[1])] as const] : [],
+    Array.isArray(k) && typeof k[0] === "number" && typeof k[1] === "number"
+      ? [[clamp(k[0]), clamp(k[1])] as const]
+      : [],
   );
   return knots.length >= 2 ? sorted(knots) : STRAIGHT;
 }

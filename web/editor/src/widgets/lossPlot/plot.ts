@@ -27,7 +27,8 @@ export function place(value: number, { low, high, log }: Scale): number | null {
 export function ticks({ low, high, log }: Scale, count = 5): number[] {
   if (log && high / low >= 10) {
     const powers: number[] = [];
-    for (let power = Math.ceil(Math.log10(low)); power <= Math.log10(high); power += 1) powers.push(10 ** power);
+    for (let power = Math.ceil(Math.log10(low)); power <= Math.log10(high); power += 1)
+      powers.push(10 ** power);
     return powers;
   }
   const rough = (high - low) / count;

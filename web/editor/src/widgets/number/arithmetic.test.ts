@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { evaluate, fit, scrub, show } from "./arithmetic";
+import { bounded, evaluate, scrub, show } from "./arithmetic";
 
 const FLOAT = { type: "FLOAT", low: 0, high: 1, step: null };
 const SIZE = { type: "INT", low: 64, high: 200, step: 64 };
@@ -18,21 +18,26 @@ test.each([
 ])("%s", (text, value) => expect(evaluate(text)).toBe(value));
 
 test.each(["", "2+", "alert(1)", "1/0", "(1", "1 2 3 x", "()"])("%s is no sum", (text) =>
-  expect(evaluate(text)).toBeNull());
+  expect(evaluate(text)).toBeNull(),
+);
 
 test("numbers are read as they are shown", () => {
-  fc.assert(fc.property(fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }), (value) => {
-    expect(evaluate(show(value))).toBeCloseTo(value, 4);
-  }));
+  fc.assert(
+    fc.property(fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }), (value) => {
+      expect(evaluate(show(value))).toBeCloseTo(value, 4);
+    }),
+  );
 });
 
 test("an integer lands on the server's grid inside its bounds", () => {
-  fc.assert(fc.property(fc.double({ noNaN: true, min: -1e4, max: 1e4 }), (value) => {
-    const fitted = fit(value, SIZE);
-    expect((fitted - 64) % 64).toBe(0);
-    expect(fitted).toBeGreaterThanOrEqual(64);
-    expect(fitted).toBeLessThanOrEqual(200);
-  }));
+  fc.assert(
+    fc.property(fc.double({ noNaN: true, min: -1e4, max: 1e4 }), (value) => {
+      const fitted = bounded(value, SIZE);
+      expect((fitted - 64) % 64).toBe(0);
+      expect(fitted).toBeGreaterThanOrEqual(64);
+      expect(fitted).toBeLessThanOrEqual(200);
+    }),
+  );
 });
 
 test("dragging is finer with Shift and stays in bounds", () => {

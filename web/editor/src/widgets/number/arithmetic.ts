@@ -9,7 +9,11 @@ export interface Bounds {
 
 /** Return what a sum such as `512*1.5` comes to; null if it is none. Only + - * / ^ ( ) and numbers are read. */
 export function evaluate(text: string): number | null {
-  const tokens = text.replace(/\s+/g, "").replace(/,/g, ".").match(/\d*\.?\d+(?:e[+-]?\d+)?|./gi) ?? [];
+  const tokens =
+    text
+      .replace(/\s+/g, "")
+      .replace(/,/g, ".")
+      .match(/\d*\.?\d+(?:e[+-]?\d+)?|./gi) ?? [];
   let at = 0;
   const take = (...wanted: string[]): string | null => {
     const token = tokens[at];
@@ -50,7 +54,7 @@ function apply(operator: string, left: number, right: number): number {
 }
 
 /** Bring a number into its bounds, an integer also onto its grid (as the server checks it). */
-export function fit(value: number, bounds: Bounds): number {
+export function bounded(value: number, bounds: Bounds): number {
   const low = bounds.low ?? Number.NEGATIVE_INFINITY;
   const high = bounds.high ?? Number.POSITIVE_INFINITY;
   const within = Math.min(high, Math.max(low, value));
@@ -71,10 +75,15 @@ export function stepOf(bounds: Bounds): number {
 }
 
 /** Return the number after dragging `pixels` to the right; Shift is fine, Ctrl coarse. */
-export function scrub(start: number, pixels: number, bounds: Bounds, keys: { fine: boolean; coarse: boolean }): number {
+export function scrub(
+  start: number,
+  pixels: number,
+  bounds: Bounds,
+  keys: { fine: boolean; coarse: boolean },
+): number {
   const factor = keys.fine ? 0.1 : keys.coarse ? 10 : 1;
   const perPixel = bounds.type === "INT" ? stepOf(bounds) / 4 : stepOf(bounds) / 2;
-  return fit(start + pixels * perPixel * factor, bounds);
+  return bounded(start + pixels * perPixel * factor, bounds);
 }
 
 /** Write a number without the noise of binary fractions. */

@@ -17,7 +17,8 @@ export function diff(before: string, after: string): Piece[] {
   for (let i = a.length - 1; i >= 0; i -= 1) {
     for (let j = b.length - 1; j >= 0; j -= 1) {
       const [right, below] = [common[i * width + j + 1] ?? 0, common[(i + 1) * width + j] ?? 0];
-      common[i * width + j] = a[i] === b[j] ? (common[(i + 1) * width + j + 1] ?? 0) + 1 : Math.max(right, below);
+      common[i * width + j] =
+        a[i] === b[j] ? (common[(i + 1) * width + j + 1] ?? 0) + 1 : Math.max(right, below);
     }
   }
   const pieces: Piece[] = [];

@@ -17,7 +17,11 @@ export function weigh(given: Selected, delta: number): Selected {
   const words = match?.[1] ?? chosen;
   const weight = Math.round((Number(match?.[2] ?? 1) + delta) * 100) / 100;
   const written = weight === 1 ? words : `(${words}:${weight})`;
-  return { text: given.text.slice(0, from) + written + given.text.slice(to), from, to: from + written.length };
+  return {
+    text: given.text.slice(0, from) + written + given.text.slice(to),
+    from,
+    to: from + written.length,
+  };
 }
 
 /** Take in the word at the cursor, and the brackets of a weight that lie around. */
@@ -31,7 +35,8 @@ function grow({ text, from, to }: Selected): { from: number; to: number } {
     while (end > start && text[end - 1] === " ") end -= 1;
   }
   for (const group of text.matchAll(/\([^()]*:-?\d*\.?\d+\)/g)) {
-    if (group.index <= start && end <= group.index + group[0].length) return { from: group.index, to: group.index + group[0].length };
+    if (group.index <= start && end <= group.index + group[0].length)
+      return { from: group.index, to: group.index + group[0].length };
   }
   return { from: start, to: end };
 }

@@ -1,0 +1,40 @@
+/** Weights of single words, as a node takes them: `{"word": weight}`; a word without one has weight 1. */
+
+import { isObject } from "../../graph/document";
+import type { Json } from "../../graph/types";
+import { words } from "../promptPair/diff";
+
+export type Weights = Readonly<Record<string, number>>;
+
+/** Read weights from a value: an object, or its JSON as text. */
+export function readWeights(value: Json): Weights {
+  let plain: unknown = value;
+  if (typeof value === "string") {
+    try {
+      plain = JSON.parse(value || "{}");
+    } catch {
+      return {};
+    }
+  }
+  if (!isObject(plain)) return {};
+  return Object.fromEntries(
+    Object.entries(plain).filter((pair): pair is [string, number] => typeof pair[1] === "number"),
+  );
+}
+
+/** Write weights in the form that the value had: as text where the input is a text. */
+export function writeWeights(weights: Weights, asText: boolean): Json {
+  const changed = Object.fromEntries(Object.entries(weights).filter(([, weight]) => weight !== 1));
+  return asText ? JSON.stringify(changed) : changed;
+}
+
+/** Return the words to show: those of the prompt, in order, once each, then those that have a weight but are gone. */
+export function chips(prompt: string, weights: Weights): { word: string; weight: number; gone: boolean }[] {
+  const present = [...new Set(words(prompt).filter((word) => /\w/.test(word)))];
+  const gone = Object.keys(weights).filter((word) => !present.includes(word));
+  return [...present, ...gone].map((word) => ({
+    word,
+    weight: weights[word] ?? 1,
+    gone: gone.includes(word),
+  }));
+}
