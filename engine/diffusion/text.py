@@ -23,6 +23,7 @@ from engine.errors import BadInput
 
 CHUNKS_MAX = 64
 WEIGHT_MAX = 100.0
+NESTING_MAX = 100
 STRESS = 1.1
 Vectors = Callable[[str], Tensor]
 """name of an embedding -> its vectors (k, D); NotFound if there is none."""
@@ -119,6 +120,8 @@ def parse(prompt: str) -> tuple[Phrase, ...]:
 
     for match in _MARK.finditer(prompt):
         mark = match[0]
+        if len(open_round) + len(open_square) > NESTING_MAX:
+            raise BadInput(f"More than {NESTING_MAX} brackets are open at once in the prompt.", field="text")
         if mark == "(":
             open_round.append(len(phrases))
         elif mark == "[":

@@ -155,7 +155,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_broken_entries_are_reported_by_name(unet, kind):
     file = {k: v for k, v in zip(kohya(LINEAR), BROKEN[kind], strict=True) if v is not None}
-    with pytest.raises(BadFile, match="1 of another shape .*attn2_to_k"):
+    with pytest.raises(BadFile, match=r"1 of another shape .*attn2_to_k"):
         read_lora(file, unet, "unet")
 
 

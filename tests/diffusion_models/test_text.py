@@ -1,5 +1,7 @@
 """Prompt syntax, chunks, word places, weights and learnt embeddings."""
 
+import time
+
 import pytest
 import torch
 from hypothesis import given
@@ -57,6 +59,14 @@ def test_the_syntax(prompt, expected):
 def test_absurd_weights_are_refused():
     with pytest.raises(BadInput, match="outside"):
         parse("(a:1e9)") and parse("(a:1000)")
+
+
+def test_brackets_without_end_are_refused_at_once():
+    started = time.perf_counter()
+    with pytest.raises(BadInput, match="100 brackets"):
+        parse("(a" * 50_000)
+    assert parse("(a) " * 25_000)
+    assert time.perf_counter() - started < 10
 
 
 @given(st.text(alphabet="ab()[]:\\ .12BREAK,\n", max_size=60))
