@@ -3,8 +3,8 @@
 import { bodyOf, isLink, linksOf } from "./document";
 import type {
   Command,
-  Frame,
   FormField,
+  Frame,
   Json,
   Link,
   Mode,
@@ -23,7 +23,11 @@ export interface NewNode {
 }
 
 /** Add nodes with their links among themselves and to others. */
-export function addNodes(scope: Scope, nodes: readonly NewNode[], label = `add ${counted(nodes.length)}`): Command {
+export function addNodes(
+  scope: Scope,
+  nodes: readonly NewNode[],
+  label = `add ${counted(nodes.length)}`,
+): Command {
   return {
     label,
     apply: (workflow) => {

@@ -1,6 +1,17 @@
 /** Reading, writing and looking into workflows. Reading is pure and never refuses what is an object. */
 
-import type { BodyLayout, Json, JsonObject, Layout, Link, NodeId, NodeLayout, Scope, Workflow, WorkflowNode } from "./types";
+import type {
+  BodyLayout,
+  Json,
+  JsonObject,
+  Layout,
+  Link,
+  NodeId,
+  NodeLayout,
+  Scope,
+  Workflow,
+  WorkflowNode,
+} from "./types";
 
 export const FORMAT = "sfumato/1";
 export const OWN = "@";

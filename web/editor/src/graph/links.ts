@@ -59,7 +59,11 @@ export function checkLink(
   from: Link,
   to: Target,
 ): Verdict {
-  const no = (reason: string, converter: Converter | null = null): Verdict => ({ ok: false, reason, converter });
+  const no = (reason: string, converter: Converter | null = null): Verdict => ({
+    ok: false,
+    reason,
+    converter,
+  });
   if (from[0] === to.node) return no("A node cannot feed itself.");
   const input = specOf(workflow, catalogue, scope, to.node).inputs.find((i) => i.name === to.input);
   const given = outputType(workflow, catalogue, scope, from);
@@ -77,7 +81,12 @@ export function checkLink(
 }
 
 /** Return the type of an output, or null if there is no such output. */
-export function outputType(workflow: Workflow, catalogue: Catalogue, scope: Scope, from: Link): string | null {
+export function outputType(
+  workflow: Workflow,
+  catalogue: Catalogue,
+  scope: Scope,
+  from: Link,
+): string | null {
   if (from[0] === OWN) return portType(workflow, catalogue, scope, from[1]);
   if (!bodyOf(workflow, scope).nodes[from[0]]) return null;
   const spec = specOf(workflow, catalogue, scope, from[0]);
@@ -132,7 +141,10 @@ export function converterFor(catalogue: Catalogue, given: string, wanted: string
 
 /** Say a type as people read it. */
 export function said(type: string): string {
-  return type.split("|").map((t) => t.toLowerCase()).join(" or ");
+  return type
+    .split("|")
+    .map((t) => t.toLowerCase())
+    .join(" or ");
 }
 
 /** Return the type of a subgraph's instances: its ports, typed by what is behind them. */
@@ -140,7 +152,12 @@ export function subgraphSpec(workflow: Workflow, catalogue: Catalogue, name: str
   const body = workflow.subgraphs[name];
   const inputs = Object.entries(body?.inputs ?? {}).map(([port, value]) => {
     const behind = behindPort(workflow, catalogue, name, port);
-    return { ...(behind ?? plainInput(port, "ANY")), name: port, required: value === null && (behind?.required ?? true), default: value };
+    return {
+      ...(behind ?? plainInput(port, "ANY")),
+      name: port,
+      required: value === null && (behind?.required ?? true),
+      default: value,
+    };
   });
   const outputs = Object.entries(body?.outputs ?? {}).map(([port, link]) => ({
     name: port,
@@ -153,7 +170,15 @@ export function subgraphSpec(workflow: Workflow, catalogue: Catalogue, name: str
 
 /** Return an input spec with nothing special. */
 export function plainInput(name: string, type: string): InputSpec {
-  const none = { low: null, high: null, step: null, choices: null, max_length: null, file: null, widget: null };
+  const none = {
+    low: null,
+    high: null,
+    step: null,
+    choices: null,
+    max_length: null,
+    file: null,
+    widget: null,
+  };
   const flags = { required: false, multiline: false, lazy: false, list: false };
   return { name, type, default: null, widget_options: {}, help: "", ...none, ...flags };
 }
@@ -181,12 +206,25 @@ function unknownSpec(workflow: Workflow, scope: Scope, id: NodeId, type: string)
     plainInput(name, isLink(value) ? "ANY" : "JSON"),
   );
   const used = new Set<string>();
-  for (const node of Object.values(nodes)) for (const [, link] of linksOf(node)) if (link[0] === id) used.add(link[1]);
-  for (const link of Object.values(workflow.subgraphs[scope]?.outputs ?? {})) if (link[0] === id) used.add(link[1]);
+  for (const node of Object.values(nodes))
+    for (const [, link] of linksOf(node)) if (link[0] === id) used.add(link[1]);
+  for (const link of Object.values(workflow.subgraphs[scope]?.outputs ?? {}))
+    if (link[0] === id) used.add(link[1]);
   const outputs = [...used].sort().map((name) => ({ name, type: "ANY", list: false }));
   return { ...blank(type, type || "?"), inputs, outputs, unknown: true };
 }
 
 function blank(id: string, title: string): NodeSpec {
-  return { id, title, category: "", version: 1, doc: "", inputs: [], outputs: [], effect: false, output: false, pack: "" };
+  return {
+    id,
+    title,
+    category: "",
+    version: 1,
+    doc: "",
+    inputs: [],
+    outputs: [],
+    effect: false,
+    output: false,
+    pack: "",
+  };
 }

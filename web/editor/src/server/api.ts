@@ -59,7 +59,12 @@ async function get<S extends z.ZodType>(schema: S, path: string, asked?: Asked):
   return schema.parse(await ask("GET", path, asked));
 }
 
-async function send<S extends z.ZodType>(schema: S, method: string, path: string, asked?: Asked): Promise<z.output<S>> {
+async function send<S extends z.ZodType>(
+  schema: S,
+  method: string,
+  path: string,
+  asked?: Asked,
+): Promise<z.output<S>> {
   return schema.parse(await ask(method, path, asked));
 }
 
@@ -111,7 +116,10 @@ export const api = {
     ask("DELETE", `/api/workflows/${id(document)}`, { revision }),
   revisions: (document: string) => get(zDocumentSummary.array(), `/api/workflows/${id(document)}/revisions`),
   restoreRevision: (document: string, current: number, revision: number) =>
-    send(zDocument, "POST", `/api/workflows/${id(document)}/restore`, { body: { revision }, revision: current }),
+    send(zDocument, "POST", `/api/workflows/${id(document)}/restore`, {
+      body: { revision },
+      revision: current,
+    }),
 
   files: (query: { kind: "input" | "output"; name?: string; limit?: number; offset?: number }) =>
     get(zFilePage, "/api/files", { query }),

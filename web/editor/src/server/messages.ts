@@ -6,7 +6,9 @@ import type { Catalogue, Json, JsonObject, NodeSpec } from "../graph/types";
 z.config({ jitless: true }); // the page's policy forbids code made at run time
 
 const zJson = z.custom<Json>((value) => value !== undefined);
-const zObject = z.custom<JsonObject>((value) => typeof value === "object" && value !== null && !Array.isArray(value));
+const zObject = z.custom<JsonObject>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+);
 
 export const zProblem = z.object({
   code: z.string(),
@@ -101,7 +103,11 @@ export type Stored = z.infer<typeof zStored>;
 export const zFilePage = z.object({ files: z.array(zStored), total: z.number() });
 export const zFileRef = z.looseObject({ name: z.string(), digest: z.string() });
 
-export const zVerdict = z.object({ valid: z.boolean(), problems: z.array(zProblem), wanted: z.array(z.string()) });
+export const zVerdict = z.object({
+  valid: z.boolean(),
+  problems: z.array(zProblem),
+  wanted: z.array(z.string()),
+});
 
 export const zWorker = z.looseObject({ device: z.string(), state: z.string(), why: z.string().default("") });
 
@@ -154,4 +160,11 @@ export const zSocketMessage = z.discriminatedUnion("type", [
 
 export const zFault = z.object({
   error: z.object({ code: z.string(), message: z.string(), problems: z.array(zProblem).default([]) }),
+});
+
+/** What a node shows people: `ui` is `images`, `text` or `plot`. */
+export const zShownFiles = z.looseObject({
+  ui: z.string(),
+  text: z.string().default(""),
+  files: z.array(z.object({ digest: z.string(), name: z.string(), media: z.string() })).default([]),
 });

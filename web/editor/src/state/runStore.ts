@@ -3,7 +3,7 @@
 import { create } from "zustand";
 import type { JsonObject, Problem } from "../graph/types";
 import { ApiError, api, type Submission } from "../server/api";
-import type { QueueStatus } from "../server/messages";
+import { type QueueStatus, zShownFiles } from "../server/messages";
 import { type Connection, listen } from "../server/socket";
 import { afterEvent, afterStep, fromSummary, type NodeRun, type Run, withPreview } from "./runs";
 
@@ -108,12 +108,17 @@ export const useRuns = create<RunState>((set, get) => ({
 
 /** Learn of a job that somebody else queued, or that ran before this page was opened. */
 async function adopt(id: string): Promise<void> {
-  const [job, events] = await Promise.all([api.job(id), api.jobEvents(id)]).catch(() => [null, null] as const);
+  const [job, events] = await Promise.all([api.job(id), api.jobEvents(id)]).catch(
+    () => [null, null] as const,
+  );
   if (!job) return;
   useRuns.setState(({ runs, latest }) => {
     const known = runs[id] ?? fromSummary(job);
     const run = fromSummary(job, events.events.reduce(afterEvent, known));
-    return { runs: { ...runs, [id]: run }, latest: job.client ? { ...latest, [job.client]: newer(runs, latest, run) } : latest };
+    return {
+      runs: { ...runs, [id]: run },
+      latest: job.client ? { ...latest, [job.client]: newer(runs, latest, run) } : latest,
+    };
   });
 }
 
@@ -153,7 +158,15 @@ function nodeRun(run: Run | undefined, node: string): NodeRun | undefined {
   return found;
 }
 
-/** The pictures that a node showed: digests of files on the server. */
-export function picturesOf(ui: readonly JsonObject[]): string[] {
-  return ui.flatMap((item) => (typeof item.digest === "string" ? [item.digest] : []));
+export interface ShownFile {
+  readonly digest: string;
+  readonly name: string;
+  readonly media: string;
+}
+
+/** Return the pictures among what a node showed. */
+export function picturesOf(ui: readonly JsonObject[]): ShownFile[] {
+  return ui
+    .flatMap((item) => zShownFiles.safeParse(item).data?.files ?? [])
+    .filter((f) => f.media.startsWith("image/"));
 }

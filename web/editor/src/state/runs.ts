@@ -1,7 +1,15 @@
 /** What is known of runs, as a pure function of events: no clock, no network. */
 
 import type { JsonObject, Problem } from "../graph/types";
-import { type Frame, type JobEvent, type JobState, type JobSummary, type StepData, zProblem, zStep } from "../server/messages";
+import {
+  type Frame,
+  type JobEvent,
+  type JobState,
+  type JobSummary,
+  type StepData,
+  zProblem,
+  zStep,
+} from "../server/messages";
 
 export type StepState = "waiting" | "running" | "done" | "reused" | "failed" | "skipped";
 
@@ -56,7 +64,19 @@ const FRESH: NodeRun = {
 export function fromSummary(job: JobSummary, known?: Run): Run {
   const { id, state, paused, stopping, client, created, started, ended, problems } = job;
   const nodes = { ...(known?.nodes ?? {}) };
-  return { id, state, paused, stopping, client, created, started, ended, problems, steps: known?.steps ?? 0, nodes };
+  return {
+    id,
+    state,
+    paused,
+    stopping,
+    client,
+    created,
+    started,
+    ended,
+    problems,
+    steps: known?.steps ?? 0,
+    nodes,
+  };
 }
 
 /** Return a run after a durable event. */
@@ -109,9 +129,23 @@ function stepChange(kind: string, step: StepData): Partial<NodeRun> | null {
     case "step_started":
       return { ...FRESH, state: "running", why: step.why };
     case "step_progress":
-      return { state: "running", done: step.done, total: step.total, rate: step.rate, left: step.left, note: step.note };
+      return {
+        state: "running",
+        done: step.done,
+        total: step.total,
+        rate: step.rate,
+        left: step.left,
+        note: step.note,
+      };
     case "step_done":
-      return { state: "done", seconds: step.seconds, why: step.why, ui: step.ui, preview: null, problems: [] };
+      return {
+        state: "done",
+        seconds: step.seconds,
+        why: step.why,
+        ui: step.ui,
+        preview: null,
+        problems: [],
+      };
     case "step_cached":
       return { state: "reused", ui: step.ui, preview: null, problems: [] };
     case "step_failed":

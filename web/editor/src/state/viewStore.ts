@@ -58,10 +58,12 @@ export const useView = create<View & Actions>()(
       goal: null,
       set: (change) => set(change),
       select: (ids) => set({ selection: new Set(ids) }),
-      enter: (scope) => set(({ path }) => ({ path: [...path, scope], selection: new Set(), links: new Set() })),
+      enter: (scope) =>
+        set(({ path }) => ({ path: [...path, scope], selection: new Set(), links: new Set() })),
       leaveTo: (depth) =>
         set(({ path }) => ({ path: path.slice(0, depth), selection: new Set(), links: new Set() })),
-      announce: (text) => set(({ announcement }) => ({ announcement: { text, count: announcement.count + 1 } })),
+      announce: (text) =>
+        set(({ announcement }) => ({ announcement: { text, count: announcement.count + 1 } })),
       reveal: (node) =>
         set(({ goal }) => ({
           mode: "graph",

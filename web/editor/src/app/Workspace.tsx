@@ -1,0 +1,4 @@
+/** The canvas of the active document. */
+export function Workspace() {
+  return null;
+}
