@@ -6,13 +6,16 @@ import {
   zCatalogue,
   zDocument,
   zDocumentSummary,
+  zExample,
   zFault,
   zFilePage,
   zFileRef,
+  zImported,
   zJob,
   zJobEvents,
   zJobPage,
   zJobSummary,
+  zOneExample,
   zQueue,
   zSystem,
   zVerdict,
@@ -123,12 +126,26 @@ export const api = {
 
   files: (query: { kind: "input" | "output"; name?: string; limit?: number; offset?: number }) =>
     get(zFilePage, "/api/files", { query }),
+  examples: () => get(zExample.array(), "/api/examples"),
+  example: (group: string, name: string) => get(zOneExample, `/api/examples/${id(group)}/${id(name)}`),
+  /** Read the workflow out of a picture or JSON file; nothing is stored. */
+  importFile: (file: Blob) => send(zImported, "POST", "/api/import", { body: asBytes(file) }),
   upload: (name: string, file: Blob) => send(zFileRef, "POST", "/api/files", { body: file, query: { name } }),
 };
 
 /** Return where a stored file's bytes are, for `src` of a picture. */
 export function fileUrl(digest: string): string {
   return `/api/files/${id(digest)}`;
+}
+
+/** Return where a picture of a ready-made workflow is. */
+export function exampleUrl(group: string, name: string, which: "before" | "after"): string {
+  return `/api/examples/${id(group)}/${id(name)}/${which}`;
+}
+
+/** Browsers call JSON files `application/json`, which the server takes for a request in JSON. */
+function asBytes(file: Blob): Blob {
+  return file.slice(0, file.size, "application/octet-stream");
 }
 
 function search(query: Asked["query"]): string {

@@ -103,6 +103,18 @@ export type Stored = z.infer<typeof zStored>;
 export const zFilePage = z.object({ files: z.array(zStored), total: z.number() });
 export const zFileRef = z.looseObject({ name: z.string(), digest: z.string() });
 
+export const zExample = z.object({
+  group: z.string(),
+  id: z.string(),
+  name: z.string(),
+  sentence: z.string(),
+  help: z.string(),
+  pictures: z.array(z.enum(["before", "after"])),
+});
+export type Example = z.infer<typeof zExample>;
+export const zOneExample = z.object({ example: zExample, workflow: zObject });
+export const zImported = z.object({ name: z.string(), workflow: zObject });
+
 export const zVerdict = z.object({
   valid: z.boolean(),
   problems: z.array(zProblem),
