@@ -1,8 +1,8 @@
 """What is lost when processes are killed: jobs, results, finished steps. And what durability costs when queueing.
 
 A client queues jobs of several steps through a server process; server and worker are killed by SIGKILL at random
-moments. Each step leaves a mark when it is called, so that the verdict does not rest on the ledger alone. Jobs that were
-hit twice within a step are `parked` and let go on at the end, as a person would.
+moments. Each step leaves a mark when it is called, so that the verdict does not rest on the ledger alone. Jobs that
+were hit twice within a step are `parked` and let go on at the end, as a person would.
 """
 
 from __future__ import annotations

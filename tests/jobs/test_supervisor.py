@@ -18,7 +18,7 @@ from engine.jobs.database import open_ledger
 from engine.jobs.embedded import Supervisor
 from engine.jobs.leases import Leases
 from engine.jobs.ledger import Ledger
-from engine.jobs.processes import is_alive
+from engine.jobs.processes import is_alive, kill
 
 WAIT_S = 60  # generous: the machine may be busy
 
@@ -265,9 +265,12 @@ def test_a_server_that_is_killed_takes_its_worker_along(tmp_path: Path, stopped:
         os.kill(int(pid), signal.SIGSTOP)
     server.kill()
     server.communicate()
-    with house(tmp_path) as it:
-        until(lambda: it.ledger.get(job).attempt == 2)
-        first = it.ledger.attempts(job)[0]
-        assert first.end == ("lost" if stopped else "released")
-        until(lambda: not is_alive(first.owner))
-        it.running(job)
+    try:
+        with house(tmp_path) as it:
+            until(lambda: it.ledger.get(job).attempt == 2)
+            first = it.ledger.attempts(job)[0]
+            assert first.end == ("lost" if stopped else "released")
+            until(lambda: not is_alive(first.owner))
+            it.running(job)
+    finally:
+        kill(int(pid))  # if the test fails, nothing must stay behind
