@@ -187,9 +187,14 @@ def _same(one: str, other: str) -> bool:
 def _secret(path: Path) -> bytes:
     """Return this installation's secret, made on first use and readable by its owner alone."""
     if not path.is_file() or path.stat().st_size != SECRET_BYTES:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
-        os.replace(temporary, path)
+        write_private(path, secrets.token_bytes(SECRET_BYTES))
     return path.read_bytes()
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file whole that its owner alone can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)

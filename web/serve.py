@@ -25,7 +25,7 @@ from engine.settings import Settings
 from web.app import make_app
 from web.catalogue import Catalogue
 from web.doorbell import Doorbell
-from web.guard import Guard
+from web.guard import Guard, write_private
 from web.hub import Hub
 from web.parts import Parts
 
@@ -79,8 +79,8 @@ async def run(parts: Parts) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         parts.doorbell.address = await _listen(runner, parts)
-        parts.doorbell.ring()
         with _announced(parts):
+            parts.doorbell.ring()
             await stop.wait()
     finally:
         await runner.cleanup()
@@ -103,9 +103,8 @@ async def _listen(runner: web.AppRunner, parts: Parts) -> str:
 def _announced(parts: Parts) -> Iterator[None]:
     """Leave address and token where only this user's other programs can read them."""
     path = parts.settings.data_dir / "server.json"
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({"url": parts.doorbell.address, "token": parts.guard.token, "pid": os.getpid()}, file)
+    plain = {"url": parts.doorbell.address, "token": parts.guard.token, "pid": os.getpid()}
+    write_private(path, json.dumps(plain).encode())
     try:
         yield
     finally:

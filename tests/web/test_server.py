@@ -62,11 +62,13 @@ class Running:
 def running(folder: Path) -> Iterator[Running]:
     command = [sys.executable, "-c", SERVE, str(folder), TOKEN, json.dumps(CATALOGUE)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        link = re.search(r"http://\S+", process.stdout.readline())
-        assert link, process.stderr and process.stderr.read()
-        yield Running(process, link[0], link[0].partition("/?")[0])
-        process.kill()
+        try:
+            assert process.stdout
+            link = re.search(r"http://\S+", process.stdout.readline())
+            assert link, process.stderr and process.stderr.read()
+            yield Running(process, link[0], link[0].partition("/?")[0])
+        finally:
+            process.kill()
 
 
 async def test_a_job_through_the_real_server_and_worker(tmp_path: Path) -> None:
