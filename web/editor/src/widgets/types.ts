@@ -1,5 +1,5 @@
 import type { ComponentType } from "react";
-import type { InputSpec, Json } from "../graph/types";
+import type { InputSpec, Json, NodeId, Scope } from "../graph/types";
 
 /** What every widget gets, in a node, in the inspector and in the form. */
 export interface WidgetProps {
@@ -17,6 +17,8 @@ export interface WidgetProps {
   readonly label: string;
   /** Where it stands: `node` is one row (or `rows` of them), the others have room. */
   readonly place: "node" | "inspector" | "form";
+  /** The node it belongs to, for widgets that look at other inputs (a mask at the picture under it). */
+  readonly at?: { readonly scope: Scope; readonly node: NodeId };
 }
 
 export interface WidgetKind {
