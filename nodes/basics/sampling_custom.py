@@ -71,6 +71,17 @@ def split_sigmas(sigmas: Sigmas, step: Annotated[int, Range(0, 1000)] = 10) -> H
 
 
 @node(category="sampling/custom")
+def split_sigmas_by_part(sigmas: Sigmas, part: Part = 0.4) -> Halves:
+    """Cut noise levels in two at a part of their steps, whatever their number.
+
+    Args:
+        sigmas: The noise levels.
+        part: Part of the steps that belongs to the first, noisy half.
+    """
+    return split_sigmas(sigmas, round(part * (len(sigmas.values) - 1)))
+
+
+@node(category="sampling/custom")
 def flip_sigmas(sigmas: Sigmas) -> Sigmas:
     """Turn noise levels upside down, from clean to noisy, for inversion.
 

@@ -29,6 +29,7 @@ from nodes.basics.sampling_custom import (
     sampler_choice,
     sigmas,
     split_sigmas,
+    split_sigmas_by_part,
 )
 from nodes.basics.text import clip_skip, encode_text, inspect_tokens
 from nodes.basics.vae import vae_decode, vae_encode, vae_encode_inpaint
@@ -148,6 +149,8 @@ def test_wired_by_hand_it_is_the_simple_node(ctx, loaded, conds):
     assert torch.equal(easy.samples, ended.latent.samples)
     high, low = split_sigmas(sigmas(ctx, loaded.model, "normal", 4), 2)
     assert high.values[-1] == low.values[0]
+    assert [len(half.values) for half in split_sigmas_by_part(Sigmas(torch.arange(11.0)), 0.4)] == [5, 7]
+    assert torch.equal(split_sigmas_by_part(steps, 1.0).high.values, steps.values)
     first = sample_custom(ctx, guider, sampler_choice("euler"), high, latent, Noise(9)).latent
     second = sample_custom(ctx, guider, sampler_choice("euler"), low, first).latent
     whole = sample_custom(
