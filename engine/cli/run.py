@@ -57,6 +57,7 @@ def main(args: argparse.Namespace) -> int:
     parsed = workflow.parse(plain).with_inputs(given)  # before anything heavy is loaded
     screen = Screen(io.StringIO() if args.json else sys.stderr)
     report = Report()
+    screen.update("", "Loading")
     with cancelling(screen) as cancelled, closing(Engine(settings_of(args))) as engine:
         seeds = first_seeds(parsed, engine.registry.specs)
         for repeat in range(args.repeat):

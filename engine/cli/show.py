@@ -17,23 +17,41 @@ class Show:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._told = time.monotonic()
+        self._ended: list[float | None] = []  # what the calls of one node took; None = cached
+        self._node = ""
 
     def __call__(self, event: events.Event) -> None:
-        """Show one event."""
+        """Show one event; the calls of a node over a list become one line."""
+        node = getattr(event, "node", "")
+        if node != self._node:
+            self._tell_ended()
+            self._node = node
         match event:
-            case events.StepStarted(node=node, type=type):
+            case events.StepStarted(type=type):
                 self._screen.update("", f"  {node}: {type}")
             case events.StepProgress():
                 text = progress_line(event)
                 self._screen.update(text if self._due() else "", text)
-            case events.StepCached(node=node):
-                self._screen.line(f"  {node}: cached")
-            case events.StepDone(node=node, seconds=seconds):
-                self._screen.line(f"  {node}: {seconds:.2f} s")
-            case events.StepFailed(node=node):
+            case events.StepCached():
+                self._ended.append(None)
+            case events.StepDone(seconds=seconds):
+                self._ended.append(seconds)
+            case events.StepFailed():
                 self._screen.line(f"  {node}: failed")
-            case events.StepSkipped(node=node, because=because):
+            case events.StepSkipped(because=because):
                 self._screen.line(f"  {node}: skipped, {because} failed")
+
+    def _tell_ended(self) -> None:
+        ran = [seconds for seconds in self._ended if seconds is not None]
+        cached = len(self._ended) - len(ran)
+        parts = []
+        if ran:
+            parts.append(f"{sum(ran):.2f} s" + (f" for {len(ran)} calls" if len(ran) > 1 else ""))
+        if cached:
+            parts.append(f"{cached} cached" if len(self._ended) > 1 else "cached")
+        if parts:
+            self._screen.line(f"  {self._node}: {', '.join(parts)}")
+        self._ended.clear()
 
     def _due(self) -> bool:
         now = time.monotonic()

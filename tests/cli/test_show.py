@@ -17,6 +17,9 @@ EVENTS = (
     events.StepProgress("sample", 20, 20, 2.5, 0.0),
     events.StepDone("sample", "sampler", "k", 8.0, "first run"),
     events.StepCached("load", "load_model", "k"),
+    events.StepDone("prompt", "encode_text", "k", 1.0, "first run"),
+    events.StepDone("prompt", "encode_text", "k", 1.5, "first run"),
+    events.StepCached("prompt", "encode_text", "k"),
     events.StepFailed("decode", "vae_decode", ()),
     events.StepSkipped("save", "save_image", "decode"),
 )
@@ -31,7 +34,13 @@ def said(*, live: bool) -> str:
 
 
 def test_elsewhere_every_line_stays_and_progress_is_rare() -> None:
-    assert said(live=False) == ("  sample: 8.00 s\n  load: cached\n  decode: failed\n  save: skipped, decode failed\n")
+    assert said(live=False).splitlines() == [
+        "  sample: 8.00 s",
+        "  load: cached",
+        "  prompt: 2.50 s for 2 calls, 1 cached",
+        "  decode: failed",
+        "  save: skipped, decode failed",
+    ]
 
 
 def test_progress_that_lasts_is_told_also_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +50,7 @@ def test_progress_that_lasts_is_told_also_without_a_terminal(monkeypatch: pytest
 
 def test_on_a_terminal_progress_refreshes_one_line() -> None:
     text = said(live=True)
-    assert text.count("\n") == 4
+    assert text.count("\n") == 5
     assert "\r\x1b[K  sample: [#####...............] 5/20" in text
 
 
