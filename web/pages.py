@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from web.guard import SESSION_SECONDS, is_loopback
+from web.guard import SESSION_SECONDS
 from web.parts import PARTS
 
 STATIC = Path(__file__).parent / "static"
@@ -54,7 +54,7 @@ def _logged_in(request: web.Request) -> web.Response:
         path="/",
         httponly=True,
         samesite="Strict",
-        secure=not is_loopback(request.url.host or "") and request.secure,
+        secure=request.secure,
     )
     return response
 
@@ -67,7 +67,9 @@ def _page(status: int, text: str, *, refresh: bool = False) -> web.Response:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Set what every answer carries, unless its route has set it."""
+    """Set what every answer carries, unless its route has set it; the editor's files may be kept, if asked after."""
+    if request.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "private, no-cache")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "Sfumato"
