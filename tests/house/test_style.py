@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from engine.cli.bootstrap import REQUIREMENTS, pins
-from tests.house.source import GENERATED, PRODUCT, ROOT, Source, sources
+from tests.house.source import PRODUCT, ROOT, Source, sources
 
 # The three boundaries behind which anything may go wrong, and where they are.
 BROAD_EXCEPTS = {
@@ -65,12 +64,13 @@ def test_no_machine_path_registry_host_or_leftover_is_written_down() -> None:
 
 
 def texts() -> Iterator[Path]:
-    """Yield every text file that git keeps, generated ones and this one apart."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    kinds = {".py", ".md", ".toml", ".txt", ".json", ".ts", ".tsx", ".css", ".html", ""}
-    for name in listed.splitlines():
-        path = ROOT / name
-        if path.suffix in kinds and not name.startswith(GENERATED[:1]) and path != Path(__file__) and path.exists():
+    """Yield every text file of the project, generated and installed ones and this one apart."""
+    kinds = {".py", ".md", ".toml", ".txt", ".json", ".ts", ".tsx", ".css", ".html"}
+    apart = {"node_modules", "static"}
+    found = (p for place in (*PRODUCT, "tests", "docs") for p in (ROOT / place).rglob("*.*"))
+    yield ROOT / ".ci" / "run"
+    for path in (*ROOT.glob("*.*"), *found):
+        if path.is_file() and path.suffix in kinds and not apart & set(path.parts) and path != Path(__file__):
             yield path
 
 
