@@ -106,9 +106,8 @@ def catalogue_path(settings: Settings) -> Path:
 
 def source_hash(settings: Settings) -> str:
     """Return the hash of all code that declares nodes, so that a cached catalogue is known to be right."""
-    engine = ROOT / "engine"
-    own = (ROOT / "nodes", engine / "node.py", engine / "types.py", engine / "registry.py", engine / "diffusion")
-    return digest_of_code(*own, *packs(settings.custom_nodes))
+    own = [ROOT / "engine" / name for name in ("node.py", "spec.py", "types.py", "registry.py", "diffusion")]
+    return digest_of_code(ROOT / "nodes", *own, *packs(settings.custom_nodes))
 
 
 def digest_of_code(*places: Path) -> str:
