@@ -12,12 +12,14 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from models.bozzetto import paths
-from models.bozzetto.judge.network import COLOUR_NAMES, GRID, Judge
+from models.bozzetto.judge.network import COLOUR_NAMES, Judge
 from models.bozzetto.scenes import vocabulary as words
 
 WEIGHTS = paths.HERE / "judge" / "judge.safetensors"
 _FEWEST_CELLS = 5  # smaller specks of the 32 x 32 grid are not objects
+_SECOND = 0.4  # a second class in one island needs this share of the main one's cells
 _CELL = 4  # pixels
+_REACH = 16  # pixels from an object's cells to the farthest pixel that may be its own
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,23 @@ def _instances(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
     for island in range(1, number):
         cells = islands == island
         kinds, sizes = np.unique(labels[cells], return_counts=True)
-        kept = kinds[(sizes >= max(_FEWEST_CELLS, 0.25 * sizes.max()))]
-        if not len(kept):
-            continue
-        main = kinds[sizes.argmax()]
-        cleaned = np.where(cells, np.where(np.isin(labels, kept), labels, main), 0)
+        # A few cells of another class on an object are doubt, not a second object: the main class takes them.
+        kept = kinds[sizes >= max(_FEWEST_CELLS, _SECOND * sizes.max())]
+        cleaned = np.where(cells, np.where(np.isin(labels, kept), labels, kinds[sizes.argmax()]), 0)
         for kind in kept:
             pieces, parts = cv2.connectedComponents((cleaned == kind).astype(np.uint8), connectivity=8)
             out += [(int(kind), parts == p) for p in range(1, pieces) if (parts == p).sum() >= _FEWEST_CELLS]
     return out
 
 
-def _pixels(cells: np.ndarray, others: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """(128, 128) mask of an object: foreground pixels on or next to its cells that are no other object's."""
-    near = cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~others
-    return np.kron(near, np.ones((_CELL, _CELL), bool)) & foreground
+def _masks(cells: list[np.ndarray], foreground: np.ndarray) -> list[np.ndarray]:
+    """(128, 128) mask of each object: the foreground pixels that are nearest to its (32, 32) cells."""
+    if not cells:
+        return []
+    pixels = [np.kron(c, np.ones((_CELL, _CELL), np.uint8)) for c in cells]
+    distance = np.stack([cv2.distanceTransform(1 - p, cv2.DIST_L2, 5) for p in pixels])
+    nearest = distance.argmin(0)
+    return [foreground & (nearest == i) & (distance[i] < _REACH) for i in range(len(cells))]
 
 
 @torch.no_grad()
@@ -113,11 +117,8 @@ def _read(x: torch.Tensor, net: Judge) -> list[Reading]:
         one = {key: value[i] for key, value in out.items()}
         one["chances"] = one["classes"].softmax(0)
         found = _instances(one["chances"].argmax(0).numpy())
-        taken = sum((cells.astype(int) for _, cells in found), np.zeros((GRID, GRID), int))
-        seen = [
-            _see(net, one, kind, cells, _pixels(cells, (taken - cells) > 0, foreground[i]))
-            for kind, cells in found
-        ]
+        masks = _masks([cells for _, cells in found], foreground[i])
+        seen = [_see(net, one, kind, cells, mask) for (kind, cells), mask in zip(found, masks, strict=True)]
         background = words.BACKGROUNDS[int(one["background"].argmax())]
         tone = COLOUR_NAMES[int(one["tone"].argmax())] if background == "plain" else None
         readings.append(Reading(words.STYLES[int(one["style"].argmax())], background, tone, tuple(seen)))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
@@ -15,6 +16,7 @@ from models.bozzetto.scenes import START, scene
 from models.bozzetto.train import state
 from models.bozzetto.train.autoencoder import build as build_autoencoder
 from models.bozzetto.train.recipes import RECIPES, make
+from models.bozzetto.train.unet import Diffuser, scheduler
 
 INDEX = {
     "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False,
@@ -50,25 +52,24 @@ def freeze_autoencoder() -> AutoencoderDC:
     return net
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for file in source.iterdir():
-        shutil.copyfile(file, target / file.name)
-
-
-def export(target: Path = paths.HERE) -> None:
-    """Write text encoder, U-Net, autoencoder, tokenizer, scheduler and index in diffusers' layout."""
-    from models.bozzetto.train.unet import UnetJob, scheduler
-
-    job = make("unet", RECIPES["unet"])
-    assert isinstance(job, UnetJob)
-    step = put_ema(job.model, "unet")
-    text: CLIPTextModel = job.model.text
-    unet: UNet2DConditionModel = job.model.unet
-    vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False)
+def write(
+    target: Path, *, text: CLIPTextModel, unet: UNet2DConditionModel, vae: AutoencoderDC, tokenizer: Path
+) -> None:
+    """Write the components in diffusers' layout, weights in fp16; `tokenizer` is the folder of its files."""
     for part, name in ((text, "text_encoder"), (unet, "unet"), (vae, "vae")):
         part.half().save_pretrained(target / name)
     scheduler().save_pretrained(target / "scheduler")
-    _copy(state.run_dir("text") / "tokenizer", target / "tokenizer")
+    (target / "tokenizer").mkdir(exist_ok=True)
+    for file in tokenizer.iterdir():
+        shutil.copyfile(file, target / "tokenizer" / file.name)
     (target / "model_index.json").write_text(json.dumps(INDEX, indent=1) + "\n")
+
+
+def export(target: Path = paths.HERE) -> None:
+    """Write the model as it is trained so far, with the U-Net's and text encoder's EMA weights."""
+    job = make("unet", RECIPES["unet"])
+    step = put_ema(job.model, "unet")
+    vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False)
+    parts = cast(Diffuser, job.model)
+    write(target, text=parts.text, unet=parts.unet, vae=vae, tokenizer=state.run_dir("text") / "tokenizer")
     state.say(f"wrote {target} from step {step}")

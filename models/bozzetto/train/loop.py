@@ -6,8 +6,7 @@ Everything random in a step follows from (seed, step), so a resumed run continue
 import math
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -71,13 +70,13 @@ class Run:
     ema: list[Tensor]
     step: int = 0
     seconds: float = 0.0  # time spent training, pauses between runs not counted
-    rates: list[float] = field(default_factory=list)
+    samples: int = 0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
             "model": self.job.model.state_dict(), "optimiser": self.optimiser.state_dict(), "ema": self.ema,
-            "step": self.step, "seconds": self.seconds,
+            "step": self.step, "seconds": self.seconds, "samples": self.samples,
         }  # fmt: skip
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -86,7 +85,7 @@ class Run:
         self.optimiser.load_state_dict(saved["optimiser"])
         for mine, theirs in zip(self.ema, saved["ema"], strict=True):
             mine.copy_(theirs)
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.step, self.seconds, self.samples = saved["step"], saved["seconds"], saved["samples"]
 
 
 def _optimiser(job: Job) -> torch.optim.Optimizer:
@@ -146,6 +145,7 @@ def one_step(run: Run, ranks: Ranks, stop: bool) -> tuple[dict[str, float], bool
         )
     run.optimiser.step()
     run.step += 1
+    run.samples += s.batch
     keep = min(s.ema, (1 + run.step) / (10 + run.step))
     with torch.no_grad():
         torch._foreach_lerp_(run.ema, [p.detach() for p in job.model.parameters()], 1 - keep)
@@ -156,7 +156,7 @@ def _log(run: Run, rows: list[dict[str, float]], began: float, first: int) -> No
     s = run.job.settings
     done = run.step - first
     means = {k: float(np.mean([row[k] for row in rows if k in row])) for k in rows[-1]}
-    row = {"step": run.step, "samples": run.step * s.batch, "seconds": round(run.seconds, 1),
+    row = {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1),
            "time": time.strftime("%H:%M:%S"), "rate": round(done * s.batch / (time.time() - began), 1),
            "lr": s.rate_at(run.step), **{k: round(v, 5) for k, v in means.items()}}  # fmt: skip
     state.append_log(s.name, row)
@@ -169,10 +169,9 @@ def _show(run: Run) -> None:
     with with_ema(run), torch.no_grad():
         figures, picture = run.job.measure(run.step), run.job.sheet(run.step)
     if figures:
-        samples = run.step * run.job.settings.batch
         state.append_log(
             f"{name}/held_out",
-            {"step": run.step, "samples": samples, "seconds": round(run.seconds, 1), **figures},
+            {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1), **figures},
         )
         state.say("held out", run.step, figures)
     if picture is not None:
@@ -180,7 +179,7 @@ def _show(run: Run) -> None:
     state.plot(name)
 
 
-def train(job: Job, ranks: Ranks, *, minutes: float = 1e9, after: Callable[[Run], None] | None = None) -> Run:
+def train(job: Job, ranks: Ranks, *, minutes: float = 1e9) -> Run:
     """Train until the job's steps, the minutes, or SIGTERM; rank 0 saves, measures and draws."""
     run, s, asked = new_run(job), job.settings, {"stop": False}
     signal.signal(signal.SIGTERM, lambda *_: asked.update(stop=True))
@@ -206,8 +205,7 @@ def train(job: Job, ranks: Ranks, *, minutes: float = 1e9, after: Callable[[Run]
             shown = time.time()
     if lead:
         state.save(file, run.state())
-        _show(run)
-        if after:
-            after(run)
+        if not asked["stop"]:  # whoever asks for a stop wants the cores now
+            _show(run)
     pid.unlink(missing_ok=True)
     return run
