@@ -1,9 +1,9 @@
 import { Monitor, Moon, Play, Plus, Redo2, Sun, Undo2, X } from "lucide-react";
 import { useStore } from "zustand";
-import { emptyWorkflow, writeWorkflow } from "../graph/document";
+import { emptyWorkflow } from "../graph/document";
 import { barItems } from "../panels/registry";
+import { runDocument } from "../panels/run/runDocument";
 import { createDocument, type DocumentStore } from "../state/documentStore";
-import { useRuns } from "../state/runStore";
 import { useDocument, useDocumentStore, useTabs } from "../state/tabs";
 import { type Theme, useView } from "../state/viewStore";
 import { Button, IconButton } from "../ui/Button";
@@ -84,11 +84,7 @@ function Tab({ store }: { store: DocumentStore }) {
 
 function RunButton() {
   const document = useDocumentStore();
-  const submit = useRuns((runs) => runs.submit);
-  const run = () => {
-    const { key, workflow } = document.getState();
-    void submit(key, { workflow: writeWorkflow(workflow) });
-  };
+  const run = () => void runDocument(document);
   return (
     <Button look="primary" onClick={run}>
       <Play size={14} /> Run

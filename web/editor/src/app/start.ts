@@ -1,6 +1,7 @@
 /** What happens when the page opens. */
 
 import textToImage from "../../../../nodes/basics/text_to_image.json";
+import { restoreSession } from "../documents/session";
 import { readWorkflow } from "../graph/document";
 import { useCatalogue } from "../state/catalogueStore";
 import { createDocument } from "../state/documentStore";
@@ -19,7 +20,7 @@ export function start(): () => void {
       if (stopped) close();
       else stop = close;
     });
-  if (!useTabs.getState().active) openFirst();
+  if (!useTabs.getState().active) void restoreSession().then((found) => found || openFirst());
   return () => {
     stopped = true;
     stop();

@@ -31,7 +31,10 @@ export async function openDocument(id: string): Promise<DocumentStore | null> {
   const saved = await api.document(id);
   const reading = readWorkflow(saved.workflow);
   if (!reading) return null;
-  const document = createDocument({ ...reading.workflow, name: saved.name }, { id, revision: saved.revision });
+  const document = createDocument(
+    { ...reading.workflow, name: saved.name },
+    { id, revision: saved.revision },
+  );
   show(document, "graph");
   return document;
 }

@@ -34,13 +34,23 @@ export async function uploadPicture(file: Blob, name: string): Promise<string> {
 }
 
 /** Give an input a picture that the server has as a result. */
-export async function sendResult(document: DocumentStore, digest: string, name: string, to: PictureInput | null): Promise<void> {
+export async function sendResult(
+  document: DocumentStore,
+  digest: string,
+  name: string,
+  to: PictureInput | null,
+): Promise<void> {
   const blob = await (await fetch(fileUrl(digest))).blob();
   await givePicture(document, blob, name.split("/").pop() || "result.png", to);
 }
 
 /** Upload a picture and give it to an input, or to a new node that loads it. */
-export async function givePicture(document: DocumentStore, file: Blob, name: string, to: PictureInput | null): Promise<void> {
+export async function givePicture(
+  document: DocumentStore,
+  file: Blob,
+  name: string,
+  to: PictureInput | null,
+): Promise<void> {
   const used = await uploadPicture(file, name);
   const { run, workflow } = document.getState();
   if (to) {

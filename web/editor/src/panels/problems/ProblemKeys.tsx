@@ -45,7 +45,8 @@ function useValidation(): void {
     const timer = setTimeout(async () => {
       const isEmpty = Object.keys(workflow.nodes).length === 0;
       const verdict = isEmpty ? { problems: [] } : await api.validate(writeWorkflow(workflow)).catch(known);
-      if (!stale && verdict) useRuns.setState(({ problems }) => ({ problems: { ...problems, [key]: verdict.problems } }));
+      if (!stale && verdict)
+        useRuns.setState(({ problems }) => ({ problems: { ...problems, [key]: verdict.problems } }));
     }, QUIET_MS);
     return () => {
       stale = true;

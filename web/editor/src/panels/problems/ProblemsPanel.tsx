@@ -1,14 +1,15 @@
 /** What is wrong, one sentence each; a press goes there. */
 
 import { useView } from "../../state/viewStore";
+import { goTo } from "./goTo";
 import styles from "./problems.module.css";
 import { useProblems } from "./useProblems";
-import { goTo } from "./goTo";
 
 export function ProblemsPanel() {
   const problems = useProblems();
   const selection = useView((view) => view.selection);
-  if (!problems.length) return <p className={styles.none}>Nothing is wrong. F8 goes through problems when there are some.</p>;
+  if (!problems.length)
+    return <p className={styles.none}>Nothing is wrong. F8 goes through problems when there are some.</p>;
   return (
     <ol className={styles.list}>
       {problems.map((problem) => (

@@ -15,7 +15,9 @@ export function goTo(problem: Problem): void {
 
 /** Focus the control of an input as soon as it is drawn; a linked input has none. */
 function focusField(node: string, field: string, tries: number): void {
-  const control = document.querySelector<HTMLElement>(`[data-field="${CSS.escape(`${node}.${field}`)}"] :is(input, textarea, select, button)`);
+  const control = document.querySelector<HTMLElement>(
+    `[data-field="${CSS.escape(`${node}.${field}`)}"] :is(input, textarea, select, button)`,
+  );
   if (control) control.focus({ preventScroll: false });
   else if (tries > 0) requestAnimationFrame(() => focusField(node, field, tries - 1));
 }

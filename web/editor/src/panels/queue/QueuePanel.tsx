@@ -22,7 +22,10 @@ export function QueuePanel() {
   const refresh = useRuns((state) => state.refresh);
   const [order, setOrder] = useState<readonly string[]>([]);
   const { running, waiting, ended } = useMemo(() => inOrder(Object.values(runs), order), [runs, order]);
-  const waits = waiting.map((run) => run.id).sort().join(" ");
+  const waits = waiting
+    .map((run) => run.id)
+    .sort()
+    .join(" ");
   const moves = useRuns((state) => state.queue);
   // biome-ignore lint/correctness/useExhaustiveDependencies: asked again when jobs came, went or were moved
   useEffect(() => {
@@ -40,7 +43,11 @@ export function QueuePanel() {
         <Button aria-pressed={paused} onClick={() => act(paused ? api.resumeQueue() : api.pauseQueue())}>
           {paused ? <Play size={14} /> : <Pause size={14} />} {paused ? "Let it run" : "Hold the queue"}
         </Button>
-        <Button look="danger" disabled={!running.length && !waiting.length} onClick={() => act(api.cancelAll())}>
+        <Button
+          look="danger"
+          disabled={!running.length && !waiting.length}
+          onClick={() => act(api.cancelAll())}
+        >
           Cancel all
         </Button>
       </div>
@@ -53,10 +60,18 @@ export function QueuePanel() {
           const [above, below] = [waiting[place - 1], waiting[place + 1]];
           return (
             <>
-              <IconButton label="Run earlier" disabled={!above} onClick={() => above && act(api.moveJob(run.id, { before: above.id }))}>
+              <IconButton
+                label="Run earlier"
+                disabled={!above}
+                onClick={() => above && act(api.moveJob(run.id, { before: above.id }))}
+              >
                 <ArrowUp size={14} />
               </IconButton>
-              <IconButton label="Run later" disabled={!below} onClick={() => below && act(api.moveJob(run.id, { after: below.id }))}>
+              <IconButton
+                label="Run later"
+                disabled={!below}
+                onClick={() => below && act(api.moveJob(run.id, { after: below.id }))}
+              >
                 <ArrowDown size={14} />
               </IconButton>
               <IconButton

@@ -19,7 +19,10 @@ export function inOrder(runs: readonly Run[], order: readonly string[] = []): Qu
     running: runs.filter((run) => run.state === "running"),
     waiting: waiting.sort((a, b) => place(a) - place(b) || a.created - b.created),
     ended: runs
-      .filter((run) => run.ended !== null && run.state !== "queued" && run.state !== "running" && run.state !== "parked")
+      .filter(
+        (run) =>
+          run.ended !== null && run.state !== "queued" && run.state !== "running" && run.state !== "parked",
+      )
       .sort((a, b) => (b.ended ?? 0) - (a.ended ?? 0)),
   };
 }

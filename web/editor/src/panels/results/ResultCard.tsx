@@ -26,7 +26,10 @@ export function ResultCard({ result, large = false }: { result: Result; large?: 
         aria-current={viewed?.id === result.id}
         draggable={result.digest !== null}
         onDragStart={(event) => {
-          event.dataTransfer.setData(RESULT_TYPE, JSON.stringify({ digest: result.digest, name: result.name }));
+          event.dataTransfer.setData(
+            RESULT_TYPE,
+            JSON.stringify({ digest: result.digest, name: result.name }),
+          );
           announce("Drop it on an image input.");
         }}
         onClick={() => view(result)}

@@ -22,8 +22,16 @@ export function ResultsPanel() {
   }, [all, wanted]);
   return (
     <div className={styles.panel}>
-      <TextField type="search" aria-label="Filter results" placeholder="Filter by node or file" value={filter} onChange={(e) => setFilter(e.target.value)} />
-      {loaded && !days.length && <p className={styles.none}>{wanted ? `No result is called “${filter}”.` : "No results yet."}</p>}
+      <TextField
+        type="search"
+        aria-label="Filter results"
+        placeholder="Filter by node or file"
+        value={filter}
+        onChange={(e) => setFilter(e.target.value)}
+      />
+      {loaded && !days.length && (
+        <p className={styles.none}>{wanted ? `No result is called “${filter}”.` : "No results yet."}</p>
+      )}
       {days.map(([day, results]) => (
         <section key={day} aria-label={day}>
           <h3>{day}</h3>
@@ -44,7 +52,11 @@ export function ResultsPanel() {
 function byDay(results: readonly Result[]): [string, Result[]][] {
   const days = new Map<string, Result[]>();
   for (const result of results) {
-    const day = new Date(result.at * 1000).toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" });
+    const day = new Date(result.at * 1000).toLocaleDateString(undefined, {
+      day: "numeric",
+      month: "long",
+      year: "numeric",
+    });
     days.set(day, [...(days.get(day) ?? []), result]);
   }
   return [...days];

@@ -40,7 +40,9 @@ function Shown({ result }: { result: Result }) {
     if (event.key === "ArrowRight") go(1);
   };
   // By default the picture before it from the same node: what a change of settings did.
-  const partner = all.slice(at + 1).find((one) => one.digest && one.node === result.node) ?? all.slice(at + 1).find((one) => one.digest);
+  const partner =
+    all.slice(at + 1).find((one) => one.digest && one.node === result.node) ??
+    all.slice(at + 1).find((one) => one.digest);
   const open = items.find((item) => item?.label === "Open its workflow");
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: arrow keys are a shortcut for the two buttons
@@ -53,7 +55,11 @@ function Shown({ result }: { result: Result }) {
           <ChevronRight size={16} />
         </IconButton>
         {result.digest && (
-          <Button aria-pressed={other !== null} disabled={!partner && !other} onClick={() => view(result, other ? null : (partner ?? null))}>
+          <Button
+            aria-pressed={other !== null}
+            disabled={!partner && !other}
+            onClick={() => view(result, other ? null : (partner ?? null))}
+          >
             <Columns2 size={14} /> Compare
           </Button>
         )}
@@ -66,7 +72,11 @@ function Shown({ result }: { result: Result }) {
           </Menu>
         )}
         {result.digest && (
-          <a className={styles.download} href={fileUrl(result.digest)} download={result.name.split("/").pop() ?? ""}>
+          <a
+            className={styles.download}
+            href={fileUrl(result.digest)}
+            download={result.name.split("/").pop() ?? ""}
+          >
             <Download size={14} /> Download
           </a>
         )}
@@ -77,7 +87,10 @@ function Shown({ result }: { result: Result }) {
       {result.digest && other?.digest ? (
         <Suspense fallback={null}>
           <Compare
-            before={{ url: fileUrl(other.digest), label: `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})` }}
+            before={{
+              url: fileUrl(other.digest),
+              label: `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})`,
+            }}
             after={{ url: fileUrl(result.digest), label: "This one" }}
           />
         </Suspense>

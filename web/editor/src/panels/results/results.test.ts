@@ -2,18 +2,47 @@ import { expect, test } from "vitest";
 import { merged, resultsOfJob, shownBy } from "./results";
 
 const job = (id: string, ended: number, digests: string[]) => ({
-  id, state: "done" as const, priority: 0, paused: false, stopping: false, client: "d", key: null, attempt: 1,
-  created: 0, started: 0, ended, problems: [],
+  id,
+  state: "done" as const,
+  priority: 0,
+  paused: false,
+  stopping: false,
+  client: "d",
+  key: null,
+  attempt: 1,
+  created: 0,
+  started: 0,
+  ended,
+  problems: [],
   outputs: {
-    save: { values: {}, ui: [{ ui: "images", text: "", files: digests.map((digest) => ({ digest, name: "a.png", media: "image/png" })) }] },
+    save: {
+      values: {},
+      ui: [
+        {
+          ui: "images",
+          text: "",
+          files: digests.map((digest) => ({ digest, name: "a.png", media: "image/png" })),
+        },
+      ],
+    },
     note: { values: {}, ui: [{ ui: "text", text: "hello", files: [] }] },
     odd: 3,
   },
 });
 
 test("pictures and texts of jobs, newest first, each once", () => {
-  const results = merged(resultsOfJob(job("1", 5, ["a", "b"])), resultsOfJob(job("2", 9, ["a"])), resultsOfJob(job("1", 5, ["a"])));
-  expect(results.map((r) => [r.job, r.digest ?? r.text])).toEqual([["2", "hello"], ["2", "a"], ["1", "hello"], ["1", "a"], ["1", "b"]]);
+  const results = merged(
+    resultsOfJob(job("1", 5, ["a", "b"])),
+    resultsOfJob(job("2", 9, ["a"])),
+    resultsOfJob(job("1", 5, ["a"])),
+  );
+  expect(results.map((r) => [r.job, r.digest ?? r.text])).toEqual([
+    ["2", "hello"],
+    ["2", "a"],
+    ["1", "hello"],
+    ["1", "a"],
+    ["1", "b"],
+  ]);
 });
 
 test("what is not understood is left out", () => {

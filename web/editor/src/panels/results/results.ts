@@ -8,7 +8,9 @@ import type { Run } from "../../state/runs";
 const zShown = z.object({
   ui: z.string().catch("images"),
   text: z.string().catch(""),
-  files: z.array(z.object({ digest: z.string(), name: z.string().catch(""), media: z.string().catch("") })).catch([]),
+  files: z
+    .array(z.object({ digest: z.string(), name: z.string().catch(""), media: z.string().catch("") }))
+    .catch([]),
 });
 const zOutput = z.looseObject({ ui: z.array(zShown).catch([]) });
 
@@ -62,6 +64,11 @@ function flat(shown: readonly Shown[], from: Pick<Result, "job" | "node" | "clie
     if (!pictures.length) {
       return text ? [{ ...base, id: `${from.job}/${from.node}/${ui}`, digest: null, name: "" }] : [];
     }
-    return pictures.map(({ digest, name }, index) => ({ ...base, id: `${from.job}/${from.node}/${index}/${digest}`, digest, name }));
+    return pictures.map(({ digest, name }, index) => ({
+      ...base,
+      id: `${from.job}/${from.node}/${index}/${digest}`,
+      digest,
+      name,
+    }));
   });
 }

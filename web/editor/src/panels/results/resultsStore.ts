@@ -41,8 +41,13 @@ export const useResults = create<ResultsState>((set, get) => ({
   view: (viewed, other = null) => set({ viewed, other }),
   forget: async (job) => {
     await api.forgetJob(job);
-    set(({ past, viewed }) => ({ past: past.filter((r) => r.job !== job), viewed: viewed?.job === job ? null : viewed }));
-    useRuns.setState(({ runs }) => ({ runs: Object.fromEntries(Object.entries(runs).filter(([id]) => id !== job)) }));
+    set(({ past, viewed }) => ({
+      past: past.filter((r) => r.job !== job),
+      viewed: viewed?.job === job ? null : viewed,
+    }));
+    useRuns.setState(({ runs }) => ({
+      runs: Object.fromEntries(Object.entries(runs).filter(([id]) => id !== job)),
+    }));
   },
 }));
 

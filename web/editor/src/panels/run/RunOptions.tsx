@@ -2,15 +2,15 @@
 
 import { ChevronDown, Square } from "lucide-react";
 import { api } from "../../server/api";
-import type { Run } from "../../state/runs";
 import { useLatestRun } from "../../state/runStore";
+import type { Run } from "../../state/runs";
 import { useDocument } from "../../state/tabs";
 import { Button, IconButton } from "../../ui/Button";
 import { Popover } from "../../ui/Popover";
 import styles from "./run.module.css";
 import { COUNT_MAX, useRunSettings } from "./runDocument";
-import type { SeedMode } from "./seeds";
 import { progressOf, seconds } from "./said";
+import type { SeedMode } from "./seeds";
 
 const SEEDS: readonly { mode: SeedMode; label: string }[] = [
   { mode: "keep", label: "stay as they are" },
@@ -48,14 +48,21 @@ export function RunOptions() {
               min={1}
               max={COUNT_MAX}
               value={count}
-              onChange={(event) => set({ count: Math.min(COUNT_MAX, Math.max(1, Math.round(event.target.valueAsNumber || 1))) })}
+              onChange={(event) =>
+                set({ count: Math.min(COUNT_MAX, Math.max(1, Math.round(event.target.valueAsNumber || 1))) })
+              }
             />
           </label>
           <fieldset>
             <legend>Before each run, seeds</legend>
             {SEEDS.map(({ mode, label }) => (
               <label key={mode}>
-                <input type="radio" name="seeds" checked={seeds === mode} onChange={() => set({ seeds: mode })} />
+                <input
+                  type="radio"
+                  name="seeds"
+                  checked={seeds === mode}
+                  onChange={() => set({ seeds: mode })}
+                />
                 {label}
               </label>
             ))}

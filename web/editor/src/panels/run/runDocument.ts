@@ -21,7 +21,9 @@ interface RunSettings {
 export const COUNT_MAX = 100;
 
 export const useRunSettings = create<RunSettings>()(
-  persist((set) => ({ count: 1, seeds: "keep", locked: [], set: (change) => set(change) }), { name: "sfumato-run" }),
+  persist((set) => ({ count: 1, seeds: "keep", locked: [], set: (change) => set(change) }), {
+    name: "sfumato-run",
+  }),
 );
 
 /** Queue the document as often as the settings say. Returns how many runs were taken. */
@@ -36,7 +38,9 @@ export async function runDocument(document: DocumentStore, outputs: string[] = [
     );
     const chosen = seedsFor(fields, seeds, seeds === "keep" ? index : 0);
     if (seeds !== "keep") {
-      const changes = fields.map(({ node, input }) => setInput("", node, input, chosen[`${node}.${input}`] ?? 0));
+      const changes = fields.map(({ node, input }) =>
+        setInput("", node, input, chosen[`${node}.${input}`] ?? 0),
+      );
       run({ ...all("new seed", changes), merge: "seeds of a run" });
     }
     const overlay = seeds === "keep" && index > 0 ? chosen : {};

@@ -3,10 +3,28 @@ import { afterEvent, fromSummary } from "../../state/runs";
 import { nodeSaid, progressOf, seconds } from "./said";
 
 const job = fromSummary({
-  id: "1", state: "running", priority: 0, paused: false, stopping: false, client: "d", key: null, attempt: 1,
-  created: 0, started: 0, ended: null, outputs: {}, problems: [],
+  id: "1",
+  state: "running",
+  priority: 0,
+  paused: false,
+  stopping: false,
+  client: "d",
+  key: null,
+  attempt: 1,
+  created: 0,
+  started: 0,
+  ended: null,
+  outputs: {},
+  problems: [],
 });
-const event = (kind: string, data: Record<string, unknown>) => ({ seq: 1, job: "1", attempt: 1, at: 4, kind, data });
+const event = (kind: string, data: Record<string, unknown>) => ({
+  seq: 1,
+  job: "1",
+  attempt: 1,
+  at: 4,
+  kind,
+  data,
+});
 
 test("times are read easily", () => {
   expect([0.26, 12.4, 61, 3599.6].map(seconds)).toEqual(["0.3 s", "12 s", "1 min 01 s", "60 min 00 s"]);

@@ -6,7 +6,16 @@ import { seedsFor, seedsOf } from "./seeds";
 
 const seed = { ...plainInput("seed", "INT"), widget: "seed", low: 0, high: 10, default: 3 };
 const spec: NodeSpec = {
-  id: "sample", title: "Sample", category: "", version: 1, doc: "", inputs: [seed], outputs: [], effect: false, output: false, pack: "",
+  id: "sample",
+  title: "Sample",
+  category: "",
+  version: 1,
+  doc: "",
+  inputs: [seed],
+  outputs: [],
+  effect: false,
+  output: false,
+  pack: "",
 };
 const catalogue: Catalogue = new Map([["sample", spec]]);
 const workflow = readWorkflow({
@@ -21,7 +30,10 @@ describe("seeds", () => {
   const fields = workflow ? seedsOf(workflow, catalogue) : [];
 
   test("are found where they are values, with their defaults", () => {
-    expect(fields.map((f) => [f.node, f.value])).toEqual([["a", 9], ["b", 3]]);
+    expect(fields.map((f) => [f.node, f.value])).toEqual([
+      ["a", 9],
+      ["b", 3],
+    ]);
   });
 
   test("are kept for one run and count on in a batch, inside their bounds", () => {

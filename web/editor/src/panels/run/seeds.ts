@@ -23,7 +23,9 @@ export function seedsOf(workflow: Workflow, catalogue: Catalogue): SeedField[] {
       const said = inputs[spec.name];
       if (spec.widget !== "seed" || isLink(said)) return [];
       const value = said === undefined ? spec.default : unescapeValue(said);
-      return [{ node, input: spec.name, value: typeof value === "number" ? value : 0, high: spec.high ?? READABLE }];
+      return [
+        { node, input: spec.name, value: typeof value === "number" ? value : 0, high: spec.high ?? READABLE },
+      ];
     }),
   );
 }

@@ -1,0 +1,164 @@
+/** The selected node: fields, what it shows, how its last run went, help. */
+
+import { setLook, setMode } from "../../graph/commands";
+import { bodyOf } from "../../graph/document";
+import { isWritable, said, specOf } from "../../graph/links";
+import type { Mode, NodeId, NodeSpec, Scope } from "../../graph/types";
+import { fileUrl } from "../../server/api";
+import { useCatalogue } from "../../state/catalogueStore";
+import { picturesOf, useNodeRun } from "../../state/runStore";
+import type { NodeRun } from "../../state/runs";
+import { useDocument, useDocumentStore } from "../../state/tabs";
+import { useScope, useView } from "../../state/viewStore";
+import { Select, TextField } from "../../ui/Field";
+import { Markdown } from "../../ui/Markdown";
+import { Field } from "../../widgets/Field";
+import { useProblems } from "../problems/useProblems";
+import { shownBy } from "../results/results";
+import { ShownText } from "../results/ShownText";
+import { nodeSaid } from "../run/said";
+import styles from "./inspector.module.css";
+import { WorkflowPage } from "./WorkflowPage";
+
+const MODES: readonly Mode[] = ["run", "mute", "bypass"];
+
+export function InspectorPanel() {
+  const scope = useScope();
+  const selection = useView((view) => view.selection);
+  const workflow = useDocument((d) => d.workflow);
+  const catalogue = useCatalogue((state) => state.nodes);
+  const { nodes } = bodyOf(workflow, scope);
+  const chosen = [...selection].filter((id) => id in nodes);
+  const [first] = chosen;
+  if (first === undefined) return <WorkflowPage />;
+  if (chosen.length > 1) return <p className={styles.many}>{chosen.length} nodes are selected.</p>;
+  return (
+    <NodePage
+      key={`${scope}/${first}`}
+      scope={scope}
+      id={first}
+      spec={specOf(workflow, catalogue, scope, first)}
+    />
+  );
+}
+
+function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpec }) {
+  const document = useDocumentStore();
+  const node = useDocument((d) => bodyOf(d.workflow, scope).nodes[id]);
+  const title = useDocument((d) => bodyOf(d.workflow, scope).layout.nodes[id]?.title ?? "");
+  const key = useDocument((d) => d.key);
+  const problems = useProblems();
+  const run = useNodeRun(key, id);
+  if (!node) return null;
+  const change = document.getState().run;
+  const own = problems.filter((problem) => problem.node === id && !problem.field);
+  const fields = spec.inputs.filter(isWritable);
+  const sockets = spec.inputs.filter((input) => !isWritable(input));
+  return (
+    <div className={styles.page}>
+      <TextField
+        aria-label="Title"
+        placeholder={spec.title}
+        value={title}
+        onChange={(event) =>
+          change({
+            ...setLook(scope, [id], { title: event.target.value }, "rename node"),
+            merge: `title ${scope}/${id}`,
+          })
+        }
+      />
+      <p className={styles.muted}>
+        {spec.title} · {id}
+        {spec.unknown && " · this type is not installed; its values are kept"}
+      </p>
+      {own.map((problem) => (
+        <p key={problem.message} className={styles.fault} role="alert">
+          {problem.message}
+        </p>
+      ))}
+      {fields.map((input) => (
+        <Field
+          key={input.name}
+          scope={scope}
+          node={id}
+          held={node}
+          spec={input}
+          place="inspector"
+          problems={problems}
+        />
+      ))}
+      <label className={styles.mode}>
+        When run
+        <Select
+          value={node.mode ?? "run"}
+          onChange={(event) =>
+            change(setMode(scope, [id], MODES.find((mode) => mode === event.target.value) ?? "run"))
+          }
+        >
+          <option value="run">runs</option>
+          <option value="mute">is left out, with what needs it</option>
+          <option value="bypass">hands its inputs through</option>
+        </Select>
+      </label>
+      {run && <LastRun run={run} />}
+      <section aria-label="Help" className={styles.help}>
+        <Markdown text={spec.doc} />
+        <Sockets title="Takes" rows={sockets.map((i) => [i.name, i.type, i.help])} />
+        <Sockets title="Gives" rows={spec.outputs.map((o) => [o.name, o.type, ""])} />
+        {fields.some((input) => input.help) && (
+          <dl>
+            {fields.map((input) => (
+              <div key={input.name}>
+                <dt>{input.name}</dt>
+                <dd>
+                  {input.help} {bounds(input.low, input.high)}
+                </dd>
+              </div>
+            ))}
+          </dl>
+        )}
+      </section>
+    </div>
+  );
+}
+
+function LastRun({ run }: { run: NodeRun }) {
+  const pictures = picturesOf(run.ui);
+  return (
+    <section aria-label="Last run" className={styles.run}>
+      <h3>Last run</h3>
+      <p>{nodeSaid(run)}</p>
+      {run.why && <p className={styles.muted}>Why it ran: {run.why}</p>}
+      {run.preview && <img src={run.preview} alt="Preview of the work so far" />}
+      {pictures.map((picture) => (
+        <img key={picture.digest} src={fileUrl(picture.digest)} alt={picture.name} />
+      ))}
+      {shownBy(run.ui).map(
+        (shown) => shown.text && <ShownText key={shown.text} kind={shown.ui} text={shown.text} />,
+      )}
+    </section>
+  );
+}
+
+function Sockets({ title, rows }: { title: string; rows: readonly (readonly [string, string, string])[] }) {
+  if (!rows.length) return null;
+  return (
+    <>
+      <h3>{title}</h3>
+      <dl>
+        {rows.map(([name, type, help]) => (
+          <div key={name}>
+            <dt>
+              {name} <span className={styles.muted}>{said(type)}</span>
+            </dt>
+            {help && <dd>{help}</dd>}
+          </div>
+        ))}
+      </dl>
+    </>
+  );
+}
+
+function bounds(low: number | null, high: number | null): string {
+  return low === null || high === null || high > 1e9 ? "" : `(${low} to ${high})`;
+}

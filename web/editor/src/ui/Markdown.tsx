@@ -1,0 +1,40 @@
+/** The little Markdown that help texts use: paragraphs, lists, code, emphasis. Never HTML. */
+
+import { Fragment, type ReactNode } from "react";
+
+export function Markdown({ text }: { text: string }) {
+  return text
+    .trim()
+    .split(/\n\s*\n/)
+    .map((block, place) => (
+      // biome-ignore lint/suspicious/noArrayIndexKey: blocks of a fixed text
+      <Block key={place} text={block} />
+    ));
+}
+
+function Block({ text }: { text: string }) {
+  const lines = text.split("\n");
+  if (lines.every((line) => line.startsWith("    ")))
+    return <pre>{lines.map((line) => line.slice(4)).join("\n")}</pre>;
+  if (lines[0]?.startsWith("- ")) {
+    const items = text.split(/^- /m).filter(Boolean);
+    return (
+      <ul>
+        {items.map((item) => (
+          <li key={item}>{inline(item)}</li>
+        ))}
+      </ul>
+    );
+  }
+  return <p>{inline(text.replace(/^#+ /, ""))}</p>;
+}
+
+function inline(text: string): ReactNode {
+  return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map((part, place) => {
+    const key = `${place} ${part}`;
+    if (part.startsWith("`") && part.length > 2) return <code key={key}>{part.slice(1, -1)}</code>;
+    if (part.startsWith("**")) return <strong key={key}>{part.slice(2, -2)}</strong>;
+    if (part.startsWith("*") && part.length > 2) return <em key={key}>{part.slice(1, -1)}</em>;
+    return <Fragment key={key}>{part}</Fragment>;
+  });
+}
