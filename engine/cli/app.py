@@ -21,7 +21,7 @@ def start(argv: Sequence[str]) -> int:
     args.rest = rest
     if rest and args.command != "test":
         parser.error(f"{args.command} does not know {' '.join(rest)}; see: python3 main.py {args.command} --help")
-    bootstrap.ensure("test" if args.command == "test" else "run")
+    bootstrap.ensure("test" if args.command == "test" or getattr(args, "what", "") == "model" else "run")
     try:
         code: int = importlib.import_module(f"engine.cli.{COMMANDS[args.command]}").main(args)
     except SfumatoError as problem:
@@ -33,12 +33,15 @@ def start(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as problem:
+        print(f"{problem.filename or 'The system'}: {problem.strerror or problem}.", file=sys.stderr)
+        return INVALID
     return code
 
 
 def with_command(argv: Sequence[str]) -> list[str]:
     """Return `argv` with `serve` put in front if it begins with no command and asks for no help."""
-    if argv and (not argv[0].startswith("-") or argv[0] in {"-h", "--help", "--version"}):
+    if argv and (not argv[0].startswith("-") or argv[0] in {"-h", "--help"}):
         return list(argv)
     return ["serve", *argv]
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "serve", "run": "run", "validate": "workflows", "convert": "workflows", "nodes": "nodes",
     "queue": "queue", "models": "models", "bench": "bench", "test": "suite",
 }  # fmt: skip
+PORT_MAX = 65_535
 PLACES = ("data_dir", "models_dir", "custom_nodes")
 EPILOG = """\
 examples:
@@ -138,7 +139,7 @@ def _how(name: str) -> dict[str, Any]:
         case "no_token":
             return {"action": "store_const", "const": True}
         case "port":
-            return {"type": int, "metavar": "N"}
+            return {"type": _port, "metavar": "N"}
         case "budget":
             return {"type": _size, "metavar": "SIZE"}
         case "cache":
@@ -167,6 +168,12 @@ def _read(parse: Callable[[str], int], text: str) -> int:
 
 def _size(text: str) -> int:
     return _read(parse_bytes, text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > PORT_MAX:
+        raise argparse.ArgumentTypeError(f"needs a number from 0 to {PORT_MAX}, got {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

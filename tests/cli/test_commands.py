@@ -119,9 +119,23 @@ def test_settings_come_from_flags_before_the_environment(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "line", [["run"], ["fly"], ["serve", "--budget", "lots"], ["run", "x", "--nope"], ["run", "x", "--repeat", "0"]]
+    "line",
+    [
+        ["run"],
+        ["fly"],
+        ["serve", "--budget", "lots"],
+        ["serve", "--port", "99999"],
+        ["run", "x", "--nope"],
+        ["run", "x", "--repeat", "0"],
+    ],
 )
 def test_a_wrong_command_line_gives_2(command: Command, line: list[str]) -> None:
     code, _, err = command(*line)
     assert code == 2
     assert "main.py" in err
+
+
+def test_a_folder_that_cannot_be_made_is_named(command: Command, place: Path) -> None:
+    code, _, err = command("queue", "--data-dir", place / "flow.json" / "data")
+    assert code == 2
+    assert err.startswith(str(place / "flow.json"))
