@@ -63,5 +63,6 @@ class EncoderJob:
         return {"retrieval_64": round(float(torch.stack(right).mean()), 4)}
 
     def sheet(self, step: int) -> None:
-        """Nothing to look at; the weights are written out."""
-        save_file({k: v.detach().half().contiguous() for k, v in self.model.state_dict().items()}, WEIGHTS)
+        """Nothing to look at; the weights are written out for `export`."""
+        weights = {k: v.detach().half().contiguous() for k, v in self.model.state_dict().items()}
+        save_file(weights, state.run_dir(self.settings.name) / WEIGHTS.name)

@@ -11,6 +11,8 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from models.bozzetto import paths
+from models.bozzetto.encoder.network import WEIGHTS as ENCODER
+from models.bozzetto.judge.read import WEIGHTS as JUDGE
 from models.bozzetto.pictures import to_tensor
 from models.bozzetto.scenes import START, scene
 from models.bozzetto.train import state
@@ -66,10 +68,13 @@ def write(
 
 
 def export(target: Path = paths.HERE) -> None:
-    """Write the model as it is trained so far, with the U-Net's and text encoder's EMA weights."""
+    """Write the model as it is trained so far (EMA weights), and the judge and dual encoder when they are there."""
     job = make("unet", RECIPES["unet"])
     step = put_ema(job.model, "unet")
     vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False)
     parts = cast(Diffuser, job.model)
     write(target, text=parts.text, unet=parts.unet, vae=vae, tokenizer=state.run_dir("text") / "tokenizer")
+    for name, file in (("judge", JUDGE), ("encoder", ENCODER)):
+        if (trained := state.run_dir(name) / file.name).exists():
+            shutil.copyfile(trained, file)
     state.say(f"wrote {target} from step {step}")

@@ -17,6 +17,7 @@ from models.bozzetto.scenes import START, Scene, World, scene
 from models.bozzetto.scenes import vocabulary as words
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 from models.bozzetto.scenes.spec import WIDE
+from models.bozzetto.train import state
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 
@@ -113,6 +114,6 @@ class JudgeJob:
         return {**accuracy(readings, [s.spec for s in scenes]), "iou": round(float(np.mean(iou)), 4)}
 
     def sheet(self, step: int) -> None:
-        """The judge has no pictures to show; its weights are written out instead."""
+        """The judge has no pictures to show; its weights are written out for `export` instead."""
         weights = {k: v.detach().half().contiguous() for k, v in self.model.state_dict().items()}
-        save_file(weights, WEIGHTS)
+        save_file(weights, state.run_dir(self.settings.name) / WEIGHTS.name)

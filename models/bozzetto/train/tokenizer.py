@@ -33,9 +33,7 @@ def _pieces(word: str, rank: dict[tuple[str, str], int]) -> list[str]:
     """Split a word as CLIP does: merge the pair of lowest rank until no pair is in the list."""
     parts = [*word[:-1], word[-1] + _LAST]
     while len(parts) > 1:
-        known = [
-            (rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank
-        ]
+        known = [(rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank]
         if not known:
             return parts
         _, i = min(known)
