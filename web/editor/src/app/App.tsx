@@ -9,12 +9,14 @@ import { LiveRegion } from "./LiveRegion";
 import { StatusBar } from "./StatusBar";
 import { start } from "./start";
 import { TopBar } from "./TopBar";
+import { useKeys } from "./useKeys";
 import { useTheme } from "./useTheme";
 import { Workspace } from "./Workspace";
 
 /** The page: bar, docks around the canvas (or the form), status. */
 export function App() {
   useTheme();
+  useKeys();
   useEffect(start, []);
   const active = useTabs((tabs) => tabs.active);
   const mode = useView((view) => view.mode);

@@ -1,12 +1,14 @@
 import { Monitor, Moon, Play, Plus, Redo2, Sun, Undo2, X } from "lucide-react";
 import { useStore } from "zustand";
+import { perform } from "../commands/registry";
 import { emptyWorkflow } from "../graph/document";
 import { barItems } from "../panels/registry";
-import { runDocument } from "../panels/run/runDocument";
 import { createDocument, type DocumentStore } from "../state/documentStore";
-import { useDocument, useDocumentStore, useTabs } from "../state/tabs";
+import { useRuns } from "../state/runStore";
+import { useDocument, useTabs } from "../state/tabs";
 import { type Theme, useView } from "../state/viewStore";
 import { Button, IconButton } from "../ui/Button";
+import { Tooltip } from "../ui/Tooltip";
 import css from "./App.module.css";
 
 const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
@@ -15,7 +17,6 @@ const ICONS = { system: Monitor, light: Sun, dark: Moon };
 export function TopBar() {
   const open = useTabs((tabs) => tabs.open);
   const show = useTabs((tabs) => tabs.show);
-  const document = useDocumentStore();
   const past = useDocument((d) => d.history.past.at(-1)?.label);
   const future = useDocument((d) => d.history.future.at(-1)?.label);
   const theme = useView((view) => view.theme);
@@ -42,7 +43,7 @@ export function TopBar() {
         label={past ? `Undo ${past}` : "Undo"}
         keys="Ctrl+Z"
         disabled={!past}
-        onClick={() => document.getState().undo()}
+        onClick={() => perform("undo")}
       >
         <Undo2 size={16} />
       </IconButton>
@@ -50,7 +51,7 @@ export function TopBar() {
         label={future ? `Redo ${future}` : "Redo"}
         keys="Ctrl+Shift+Z"
         disabled={!future}
-        onClick={() => document.getState().redo()}
+        onClick={() => perform("redo")}
       >
         <Redo2 size={16} />
       </IconButton>
@@ -83,11 +84,19 @@ function Tab({ store }: { store: DocumentStore }) {
 }
 
 function RunButton() {
-  const document = useDocumentStore();
-  const run = () => void runDocument(document);
+  const key = useDocument((d) => d.key);
+  const waiting = useRuns((state) => pending(state.runs, key));
   return (
-    <Button look="primary" onClick={run}>
-      <Play size={14} /> Run
-    </Button>
+    <Tooltip text="Run this workflow (Ctrl+Enter). What has not changed is not run again.">
+      <Button look="primary" onClick={() => perform("run")}>
+        <Play size={14} /> Run{waiting > 0 && ` (${waiting})`}
+      </Button>
+    </Tooltip>
   );
+}
+
+function pending(runs: ReturnType<typeof useRuns.getState>["runs"], key: string): number {
+  return Object.values(runs).filter(
+    (r) => r.client === key && (r.state === "running" || r.state === "queued"),
+  ).length;
 }

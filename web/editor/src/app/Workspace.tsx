@@ -1,4 +1,1 @@
-/** The canvas of the active document. */
-export function Workspace() {
-  return null;
-}
+export { Canvas as Workspace } from "../canvas/Canvas";

@@ -1,7 +1,18 @@
 /** What may be linked to what, and why not; the sentences people read are made here. Mirrors the engine's rules. */
 
+import { isDraft } from "immer";
 import { bodyOf, isLink, linksOf, OWN, SUBGRAPH } from "./document";
-import type { Catalogue, InputSpec, Link, NodeId, NodeSpec, OutputSpec, Scope, Workflow } from "./types";
+import type {
+  Catalogue,
+  InputSpec,
+  Link,
+  NodeId,
+  NodeSpec,
+  OutputSpec,
+  Scope,
+  Workflow,
+  WorkflowNode,
+} from "./types";
 
 const CONVERSIONS = new Set(["INT>FLOAT", "BOOLEAN>STRING", "INT>STRING", "FLOAT>STRING"]);
 const CONVERTERS: Readonly<Record<string, string>> = {
@@ -48,7 +59,10 @@ export function specOf(workflow: Workflow, catalogue: Catalogue, scope: Scope, i
   const node = bodyOf(workflow, scope).nodes[id];
   const type = node?.type ?? "";
   if (type.startsWith(SUBGRAPH)) return subgraphSpec(workflow, catalogue, type.slice(SUBGRAPH.length));
-  return catalogue.get(type) ?? unknownSpec(workflow, scope, id, type);
+  const spec = catalogue.get(type);
+  return spec && node
+    ? withKept(spec, node, usedOutputs(workflow, scope).get(id))
+    : unknownSpec(workflow, scope, id, type);
 }
 
 /** Judge a link before it is made. */
@@ -108,7 +122,7 @@ export function dependsOn(workflow: Workflow, scope: Scope, id: NodeId, source: 
   return false;
 }
 
-/** Return what a bypassed (or removed) node hands on at an output: an input's link of the same name or type. */
+/** Return the input that a bypassed node hands on at an output: the one of that name, else the first that fits. */
 export function passedThrough(
   workflow: Workflow,
   catalogue: Catalogue,
@@ -118,12 +132,11 @@ export function passedThrough(
 ): Target | null {
   const node = bodyOf(workflow, scope).nodes[id];
   if (!node) return null;
-  const { inputs } = specOf(workflow, catalogue, scope, id);
-  const linked = inputs.filter((i) => isLink(node.inputs[i.name]));
-  const found =
-    linked.find((i) => i.name === output.name && fits(output.type, i.type)) ??
-    linked.find((i) => i.type === output.type) ??
-    linked.find((i) => fits(output.type, i.type) && i.type !== "ANY");
+  const given = specOf(workflow, catalogue, scope, id).inputs.filter(
+    (i) => node.inputs[i.name] !== undefined,
+  );
+  const fitting = given.filter((i) => fits(i.type, output.type));
+  const found = fitting.find((i) => i.name === output.name) ?? fitting[0];
   return found ? { node: id, input: found.name } : null;
 }
 
@@ -201,17 +214,42 @@ function behindPort(workflow: Workflow, catalogue: Catalogue, name: string, port
 
 /** A placeholder keeps all values and links: its sockets are the inputs it has and the outputs that are used. */
 function unknownSpec(workflow: Workflow, scope: Scope, id: NodeId, type: string): NodeSpec {
-  const { nodes } = bodyOf(workflow, scope);
-  const inputs = Object.entries(nodes[id]?.inputs ?? {}).map(([name, value]) =>
+  const inputs = Object.entries(bodyOf(workflow, scope).nodes[id]?.inputs ?? {}).map(([name, value]) =>
     plainInput(name, isLink(value) ? "ANY" : "JSON"),
   );
-  const used = new Set<string>();
-  for (const node of Object.values(nodes))
-    for (const [, link] of linksOf(node)) if (link[0] === id) used.add(link[1]);
-  for (const link of Object.values(workflow.subgraphs[scope]?.outputs ?? {}))
-    if (link[0] === id) used.add(link[1]);
+  const used = usedOutputs(workflow, scope).get(id) ?? [];
   const outputs = [...used].sort().map((name) => ({ name, type: "ANY", list: false }));
   return { ...blank(type, type || "?"), inputs, outputs, unknown: true };
+}
+
+/** Sockets that a newer version of a node no longer has stay while the file still uses them. */
+function withKept(spec: NodeSpec, node: WorkflowNode, used: Iterable<string> = []): NodeSpec {
+  const inputs = Object.keys(node.inputs).filter((name) => !spec.inputs.some((i) => i.name === name));
+  const outputs = [...used].filter((name) => !spec.outputs.some((o) => o.name === name));
+  if (!inputs.length && !outputs.length) return spec;
+  const help = "This node has no such input any more; the value is kept and not used.";
+  return {
+    ...spec,
+    inputs: [...spec.inputs, ...inputs.map((name) => ({ ...plainInput(name, "JSON"), help }))],
+    outputs: [...spec.outputs, ...outputs.map((name) => ({ name, type: "ANY", list: false }))],
+  };
+}
+
+type Used = ReadonlyMap<NodeId, ReadonlySet<string>>;
+const usedCache = new WeakMap<Workflow["nodes"], { outputs: unknown; used: Used }>();
+
+/** Return the outputs that links lead from, by node. */
+function usedOutputs(workflow: Workflow, scope: Scope): Used {
+  const { nodes } = bodyOf(workflow, scope);
+  const outputs = workflow.subgraphs[scope]?.outputs;
+  const known = isDraft(nodes) ? undefined : usedCache.get(nodes);
+  if (known && known.outputs === outputs) return known.used;
+  const used = new Map<NodeId, Set<string>>();
+  const note = ([node, output]: Link) => used.set(node, (used.get(node) ?? new Set()).add(output));
+  for (const node of Object.values(nodes)) for (const [, link] of linksOf(node)) note(link);
+  for (const link of Object.values(outputs ?? {})) note(link);
+  if (!isDraft(nodes)) usedCache.set(nodes, { outputs, used }); // only drafts ever change in place
+  return used;
 }
 
 function blank(id: string, title: string): NodeSpec {

@@ -21,7 +21,8 @@ interface RunState {
   readonly submit: (document: string, submission: Submission) => Promise<string | null>;
   /** Ask the server again for queue and history: after a start, or when it began anew. */
   readonly refresh: () => Promise<void>;
-  readonly clearProblems: (document: string) => void;
+  readonly cancel: (job: string) => Promise<void>;
+  readonly setProblems: (document: string, problems: readonly Problem[]) => void;
 }
 
 export const useRuns = create<RunState>((set, get) => ({
@@ -43,7 +44,7 @@ export const useRuns = create<RunState>((set, get) => ({
             const next = { ...runs };
             for (const event of events) {
               const run = next[event.job];
-              if (run) next[event.job] = afterEvent(run, event);
+              if (run) next[run.id] = afterEvent(run, event);
               else if (event.job) unknown.add(event.job);
             }
             return { runs: next, latest };
@@ -57,7 +58,7 @@ export const useRuns = create<RunState>((set, get) => ({
         },
         onPreview: (frame, picture) => {
           const run = frame.job ? get().runs[frame.job] : undefined;
-          if (!run || run.state !== "running" || typeof frame.node !== "string") return;
+          if (run?.state !== "running" || typeof frame.node !== "string") return;
           const old = run.nodes[frame.node]?.preview;
           const url = URL.createObjectURL(picture);
           set(({ runs }) => ({ runs: { ...runs, [run.id]: withPreview(run, String(frame.node), url) } }));
@@ -103,7 +104,12 @@ export const useRuns = create<RunState>((set, get) => ({
     await refreshQueue();
   },
 
-  clearProblems: (document) => set(({ problems }) => ({ problems: { ...problems, [document]: [] } })),
+  cancel: async (job) => {
+    const summary = await api.cancelJob(job);
+    set(({ runs }) => ({ runs: { ...runs, [job]: fromSummary(summary, runs[job]) } }));
+  },
+
+  setProblems: (document, found) => set(({ problems }) => ({ problems: { ...problems, [document]: found } })),
 }));
 
 /** Learn of a job that somebody else queued, or that ran before this page was opened. */

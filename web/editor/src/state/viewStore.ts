@@ -2,7 +2,7 @@
 
 import { create } from "zustand";
 import { persist } from "zustand/middleware";
-import type { Scope } from "../graph/types";
+import type { NodeId, Scope } from "../graph/types";
 
 export type Theme = "system" | "light" | "dark";
 export type Mode = "graph" | "form";
@@ -16,10 +16,16 @@ interface Settings {
   readonly minimap: boolean;
 }
 
+/** A subgraph that was entered, and the node through which. */
+export interface Entered {
+  readonly scope: Scope;
+  readonly node: NodeId;
+}
+
 interface View extends Settings {
   readonly mode: Mode;
   /** Subgraphs that were entered, outermost first; empty: the workflow itself. */
-  readonly path: readonly Scope[];
+  readonly path: readonly Entered[];
   /** Ids of selected nodes and frames in the present scope. */
   readonly selection: ReadonlySet<string>;
   /** Selected links, as `node.input` of the end they lead into. */
@@ -34,7 +40,7 @@ interface View extends Settings {
 interface Actions {
   readonly set: (change: Partial<Settings & Pick<View, "mode" | "paletteOpen" | "links">>) => void;
   readonly select: (ids: Iterable<string>) => void;
-  readonly enter: (scope: Scope) => void;
+  readonly enter: (entered: Entered) => void;
   readonly leaveTo: (depth: number) => void;
   readonly announce: (text: string) => void;
   /** Select a node and bring it into view; `path/inside/node` enters nothing, it shows the outermost. */
@@ -58,8 +64,8 @@ export const useView = create<View & Actions>()(
       goal: null,
       set: (change) => set(change),
       select: (ids) => set({ selection: new Set(ids) }),
-      enter: (scope) =>
-        set(({ path }) => ({ path: [...path, scope], selection: new Set(), links: new Set() })),
+      enter: (entered) =>
+        set(({ path }) => ({ path: [...path, entered], selection: new Set(), links: new Set() })),
       leaveTo: (depth) =>
         set(({ path }) => ({ path: path.slice(0, depth), selection: new Set(), links: new Set() })),
       announce: (text) =>
@@ -87,5 +93,10 @@ export const useView = create<View & Actions>()(
 
 /** Return the scope that is looked at. */
 export function useScope(): Scope {
-  return useView((view) => view.path.at(-1) ?? "");
+  return useView((view) => view.path.at(-1)?.scope ?? "");
+}
+
+/** Return the id under which runs know a node of the present scope: `outer/inner`. */
+export function useRunId(node: NodeId): string {
+  return useView((view) => [...view.path.map((entered) => entered.node), node].join("/"));
 }

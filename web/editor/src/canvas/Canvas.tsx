@@ -1,0 +1,132 @@
+import { Background, BackgroundVariant, ReactFlow, ReactFlowProvider } from "@xyflow/react";
+import "@xyflow/react/dist/base.css";
+import { useCallback, useMemo, useRef, useState } from "react";
+import type { Point } from "../graph/types";
+import { useCanvas } from "../state/canvasPort";
+import { useCatalogue } from "../state/catalogueStore";
+import { useDocument } from "../state/tabs";
+import { useScope, useView } from "../state/viewStore";
+import { rowsFor } from "../widgets/registry";
+import { Breadcrumb } from "./Breadcrumb";
+import { ConnectDialog } from "./ConnectDialog";
+import { ConnectionHint } from "./ConnectionHint";
+import css from "./canvas.module.css";
+import { EmptyHint } from "./EmptyHint";
+import { FrameView } from "./FrameView";
+import { FlowMaker, type FlowNode, type LinkEdge } from "./flow";
+import { useConnecting } from "./interactions/useConnecting";
+import { useKeyboardGraph } from "./interactions/useKeyboardGraph";
+import { useMoving } from "./interactions/useMoving";
+import { usePort } from "./interactions/usePort";
+import { LinkView } from "./LinkView";
+import { Minimap } from "./Minimap";
+import { NodeView } from "./NodeView";
+import { Palette } from "./Palette";
+import { SelectionBar } from "./SelectionBar";
+
+const NODE_TYPES = { node: NodeView, frame: FrameView };
+const EDGE_TYPES = { link: LinkView };
+const NOT_MOVING: ReadonlyMap<string, Point> = new Map();
+const FIT = { padding: 0.12, maxZoom: 1 };
+
+/** The graph of the present scope. */
+export function Canvas() {
+  const key = useDocument((document) => document.key);
+  const scope = useScope();
+  const isReady = useCatalogue((catalogue) => catalogue.state !== "loading");
+  const message = useCatalogue((catalogue) => catalogue.message);
+  if (!isReady) return <p className={css.waiting}>{message || "Reading the nodes…"}</p>;
+  return (
+    <ReactFlowProvider key={`${key} ${scope}`}>
+      <Graph />
+    </ReactFlowProvider>
+  );
+}
+
+function Graph() {
+  const workflow = useDocument((document) => document.workflow);
+  const readOnly = useDocument((document) => document.readOnly);
+  const catalogue = useCatalogue((state) => state.nodes);
+  const scope = useScope();
+  const selection = useView((view) => view.selection);
+  const selectedLinks = useView((view) => view.links);
+  const minimap = useView((view) => view.minimap);
+  const holder = useRef<HTMLDivElement>(null);
+  const [maker] = useState(() => new FlowMaker(rowsFor));
+  const [moving, setMoving] = useState(NOT_MOVING);
+  const nodes = useMemo(
+    () => maker.flowNodes(workflow, catalogue, scope, selection, moving),
+    [maker, workflow, catalogue, scope, selection, moving],
+  );
+  const edges = useMemo(
+    () => maker.flowEdges(workflow, catalogue, scope, selectedLinks),
+    [maker, workflow, catalogue, scope, selectedLinks],
+  );
+  const port = usePort(nodes, holder);
+  const moves = useMoving(nodes, moving, setMoving);
+  const links = useConnecting();
+  const onKeyDown = useKeyboardGraph(nodes);
+  const count = Object.keys(workflow.nodes).length;
+  const openPalette = useCallback(
+    (event: React.MouseEvent) => {
+      if (!(event.target instanceof Element) || !event.target.classList.contains("react-flow__pane")) return;
+      const at = port.toGraph({ x: event.clientX, y: event.clientY });
+      useCanvas.getState().openPalette({ at, screen: { x: event.clientX, y: event.clientY }, pending: null });
+    },
+    [port],
+  );
+  return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: it is an application, with keys of its own
+    <div
+      ref={holder}
+      className={css.canvas}
+      role="application"
+      aria-label={`Workflow graph, ${count} ${count === 1 ? "node" : "nodes"}. Arrow keys go from node to node, Enter into its fields, C connects.`}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: its one stop of the Tab key
+      tabIndex={0}
+      onKeyDown={onKeyDown}
+      onPointerMove={port.onPointerMove}
+      onDoubleClick={openPalette}
+      onDragOver={port.onDragOver}
+      onDrop={port.onDrop}
+    >
+      <ReactFlow<FlowNode, LinkEdge>
+        nodes={nodes}
+        edges={edges}
+        nodeTypes={NODE_TYPES}
+        edgeTypes={EDGE_TYPES}
+        {...moves}
+        {...links}
+        fitView
+        fitViewOptions={FIT}
+        minZoom={0.05}
+        maxZoom={2.5}
+        onlyRenderVisibleElements
+        nodesFocusable={false}
+        edgesFocusable={false}
+        elevateNodesOnSelect
+        disableKeyboardA11y
+        nodesDraggable={!readOnly}
+        nodesConnectable={!readOnly}
+        deleteKeyCode={null}
+        panActivationKeyCode={null}
+        selectionKeyCode="Shift"
+        multiSelectionKeyCode={["Shift", "Meta", "Control"]}
+        zoomOnDoubleClick={false}
+        connectOnClick={false}
+        connectionRadius={18}
+        nodeDragThreshold={3}
+        proOptions={{ hideAttribution: false }}
+      >
+        <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
+      </ReactFlow>
+      <Breadcrumb />
+      <SelectionBar />
+      {minimap && <Minimap nodes={nodes} />}
+      {count === 0 && scope === "" && <EmptyHint />}
+      <ConnectionHint />
+      <Palette />
+      <ConnectDialog />
+    </div>
+  );
+}

@@ -1,0 +1,73 @@
+import { useReactFlow } from "@xyflow/react";
+import { type DragEvent, type PointerEvent, type RefObject, useEffect, useMemo, useRef } from "react";
+import type { Point } from "../../graph/types";
+import { useCanvas } from "../../state/canvasPort";
+import { useView } from "../../state/viewStore";
+import { addNodeOf } from "../addNode";
+import { boxesOf, type FlowNode } from "../flow";
+
+/** The media type of a node type that is dragged from a list onto the canvas; the data is its id. */
+export const NODE_MEDIA = "application/x-sfumato-node";
+
+/** Let commands reach this canvas, and node types be dropped on it. */
+export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivElement | null>) {
+  const flow = useReactFlow();
+  const latest = useRef(nodes);
+  latest.current = nodes;
+  const pointer = useRef<Point | null>(null);
+  const goal = useView((view) => view.goal);
+
+  useEffect(() => {
+    const middle = (): Point => {
+      const box = holder.current?.getBoundingClientRect();
+      return box ? { x: box.x + box.width / 2, y: box.y + box.height / 2 } : { x: 0, y: 0 };
+    };
+    useCanvas.setState({
+      port: {
+        boxes: () => boxesOf(latest.current),
+        pointer: () => flow.screenToFlowPosition(pointer.current ?? middle()),
+        fit: (ids) =>
+          void flow.fitView({
+            padding: 0.15,
+            maxZoom: 1,
+            duration: motion(),
+            ...(ids ? { nodes: ids.map((id) => ({ id })) } : {}),
+          }),
+        zoom: (by) => void flow.zoomTo(flow.getZoom() * by, { duration: motion() }),
+        focus: () => holder.current?.focus(),
+      },
+    });
+    return () => useCanvas.setState({ port: null, palette: null });
+  }, [flow, holder]);
+
+  useEffect(() => {
+    const node = goal && latest.current.find((one) => one.id === goal.node);
+    if (!node) return;
+    const zoom = Math.max(0.7, flow.getZoom());
+    const x = node.position.x + (node.width ?? 0) / 2;
+    void flow.setCenter(x, node.position.y + (node.height ?? 0) / 2, { zoom, duration: motion() });
+  }, [goal, flow]);
+
+  return useMemo(
+    () => ({
+      toGraph: (screen: Point) => flow.screenToFlowPosition(screen),
+      onPointerMove: (event: PointerEvent) => {
+        pointer.current = { x: event.clientX, y: event.clientY };
+      },
+      onDragOver: (event: DragEvent) => {
+        if (event.dataTransfer.types.includes(NODE_MEDIA)) event.preventDefault();
+      },
+      onDrop: (event: DragEvent) => {
+        const type = event.dataTransfer.getData(NODE_MEDIA);
+        if (!type) return;
+        event.preventDefault();
+        addNodeOf(type, flow.screenToFlowPosition({ x: event.clientX, y: event.clientY }), null);
+      },
+    }),
+    [flow],
+  );
+}
+
+function motion(): number {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 150;
+}
