@@ -17,7 +17,7 @@ import { FlowMaker, type FlowNode, type LinkEdge } from "./flow";
 import { useConnecting } from "./interactions/useConnecting";
 import { useKeyboardGraph } from "./interactions/useKeyboardGraph";
 import { useMoving } from "./interactions/useMoving";
-import { usePort } from "./interactions/usePort";
+import { FIT, usePort } from "./interactions/usePort";
 import { LinkView } from "./LinkView";
 import { Minimap } from "./Minimap";
 import { NodeView } from "./NodeView";
@@ -27,7 +27,6 @@ import { SelectionBar } from "./SelectionBar";
 const NODE_TYPES = { node: NodeView, frame: FrameView };
 const EDGE_TYPES = { link: LinkView };
 const NOT_MOVING: ReadonlyMap<string, Point> = new Map();
-const FIT = { padding: 0.12, maxZoom: 1 };
 
 /** The graph of the present scope. */
 export function Canvas() {

@@ -26,6 +26,7 @@ export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps
   const problems = useNodeProblems(id);
   const { node, place, spec, shape } = data;
   const title = place.title || spec.title;
+  const written = new Set(shape.rows.flatMap((row) => (row.kind === "widget" ? [row.input.name] : [])));
   const state = run?.state ?? "waiting";
   const isWrong = state === "failed" || problems.length > 0;
   const look = {
@@ -70,6 +71,7 @@ export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps
           node={id}
           socket={socket}
           linked={socket.side === "input" && isLink(node?.inputs[socket.name])}
+          minor={written.has(socket.name) && socket.side === "input"}
         />
       ))}
       {problems.some((problem) => !problem.field) && (

@@ -17,10 +17,12 @@ interface Props {
   node: string;
   socket: Socket;
   linked: boolean;
+  /** It stands before a control, which mostly is what people use. */
+  minor: boolean;
 }
 
 /** A socket: 24 px to hit, a smaller mark to see. Open = nothing linked; double line = a list; dashed = optional. */
-export function SocketView({ node, socket, linked }: Props) {
+export function SocketView({ node, socket, linked, minor }: Props) {
   const isInput = socket.side === "input";
   const steps = useLoose(({ loose }) => {
     if (!loose) return false;
@@ -35,6 +37,7 @@ export function SocketView({ node, socket, linked }: Props) {
       position={isInput ? Position.Left : Position.Right}
       className={css.socket}
       data-dim={steps}
+      data-minor={minor && !linked}
       title={`${socket.name}: ${said(socket.type)}${socket.list ? " (list)" : ""}${socket.optional ? ", optional" : ""}`}
       style={{ left: socket.x - HIT / 2, top: socket.y - HIT / 2, width: HIT, height: HIT }}
     >

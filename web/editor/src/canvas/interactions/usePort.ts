@@ -9,6 +9,9 @@ import { boxesOf, type FlowNode } from "../flow";
 /** The media type of a node type that is dragged from a list onto the canvas; the data is its id. */
 export const NODE_MEDIA = "application/x-sfumato-node";
 
+export const FIT = { padding: 0.12, maxZoom: 1 };
+const SETTLED_MS = 1500;
+
 /** Let commands reach this canvas, and node types be dropped on it. */
 export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivElement | null>) {
   const flow = useReactFlow();
@@ -47,6 +50,17 @@ export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivEle
     const x = node.position.x + (node.width ?? 0) / 2;
     void flow.setCenter(x, node.position.y + (node.height ?? 0) / 2, { zoom, duration: motion() });
   }, [goal, flow]);
+
+  useEffect(() => {
+    // The docks take their room a moment after the canvas is there; what was fitted before would be cut off.
+    const opened = performance.now();
+    const observer = new ResizeObserver(() => {
+      if (performance.now() - opened > SETTLED_MS) observer.disconnect();
+      else requestAnimationFrame(() => void flow.fitView(FIT));
+    });
+    if (holder.current) observer.observe(holder.current);
+    return () => observer.disconnect();
+  }, [flow, holder]);
 
   return useMemo(
     () => ({
