@@ -4,12 +4,10 @@ import { fileUrl } from "../../server/api";
 import { useView } from "../../state/viewStore";
 import { ContextMenu } from "../../ui/Menu";
 import { useActions } from "./actions";
+import { RESULT_TYPE } from "./dragged";
 import type { Result } from "./results";
 import styles from "./results.module.css";
 import { useResults } from "./resultsStore";
-
-/** What a dragged result carries: its digest. */
-export const RESULT_TYPE = "application/x-sfumato-digest";
 
 export function ResultCard({ result, large = false }: { result: Result; large?: boolean }) {
   const view = useResults((results) => results.view);
