@@ -78,6 +78,15 @@ def test_a_value_is_kept_once() -> None:
     assert (store.has(digest), store.nbytes) == (False, 0)
 
 
+def test_memory_holds_what_disk_would_give_back() -> None:
+    """A node that goes on changing its own list changes nothing that is stored."""
+    store = Store(10**6)
+    own = [1, 2]
+    digest = store.put(own)
+    own.append(3)
+    assert store.get(digest) == [1, 2]
+
+
 # On disk
 
 

@@ -100,6 +100,12 @@ def test_a_cycle_is_shown_by_its_path() -> None:
     assert "a <- b <- a" in problems(tail)[0]
 
 
+def test_a_cycle_through_a_lazy_input_is_one_too() -> None:
+    """It would wait for itself as soon as it is asked for."""
+    plain = nodes(p=("pick", {"which": 0, "a": ["i", "int"], "b": 1}), i=("inc", {"value": ["p", "int"]}))
+    assert "[cycle]" in problems(plain)[0]
+
+
 def test_hints_stop_after_some_problems() -> None:
     """Finding near names takes time, so a thousand mistakes do not get a thousand hints."""
     plain = nodes(**{f"n{i}": ("incc", {}) for i in range(50)})
