@@ -141,6 +141,7 @@ function FieldRow({ id, row, data, problems }: FieldProps) {
       className={`${css.field} ${isTall ? css.tall : ""} nodrag`}
       style={{ top: row.y, height: row.height }}
       data-wrong={Boolean(problem)}
+      data-field={`${id}.${input.name}`}
       title={problem?.message ?? input.help}
     >
       {(!isTall || isLink(written)) && <label htmlFor={controlId}>{input.name}</label>}
@@ -177,6 +178,7 @@ function Control({ id, node, spec, written }: ControlProps) {
         value={unescapeValue(written ?? spec.default)}
         isSet={written !== undefined}
         disabled={readOnly}
+        at={{ scope, node }}
         onChange={(value) => document.getState().run(setInput(scope, node, spec.name, escapeValue(value)))}
         onReset={() => document.getState().run(clearInput(scope, node, spec.name))}
       />

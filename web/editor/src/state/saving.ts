@@ -50,7 +50,10 @@ export async function restore(document: DocumentStore, revision: number): Promis
 export async function saveAsCopy(document: DocumentStore): Promise<void> {
   const { workflow, run, note } = document.getState();
   note({ server: null, save: "dirty" });
-  run({ label: "save as a copy", apply: (draft) => void (draft.name = `${workflow.name} (copy)`) });
+  run({
+    label: "save as a copy",
+    apply: (draft) => void Object.assign(draft, { name: `${workflow.name} (copy)` }),
+  });
   await saveNow(document);
 }
 

@@ -38,13 +38,7 @@ export function Field({
       ? `Default: ${JSON.stringify(spec.default)}. `
       : "";
   return (
-    <div
-      className={styles.field}
-      data-field={
-        place === "inspector" && scope === "" ? `${node}.${spec.name}` : `${place}:${node}.${spec.name}`
-      }
-      data-wrong={faults.length > 0}
-    >
+    <div className={styles.field} data-field={`${node}.${spec.name}`} data-wrong={faults.length > 0}>
       <div className={styles.head}>
         <label htmlFor={id} title={hint + spec.help}>
           {label}

@@ -18,7 +18,6 @@ export function GalleryPanel() {
     setFailed("");
     api.examples().then(setExamples, (error: Error) => setFailed(error.message));
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once, when it is opened
   useEffect(load, []);
   if (failed) {
     return (

@@ -87,9 +87,10 @@ function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpe
           problems={problems}
         />
       ))}
-      <label className={styles.mode}>
+      <label className={styles.mode} htmlFor={`mode-${id}`}>
         When run
         <Select
+          id={`mode-${id}`}
           value={node.mode ?? "run"}
           onChange={(event) =>
             change(setMode(scope, [id], MODES.find((mode) => mode === event.target.value) ?? "run"))

@@ -18,9 +18,10 @@ export function WorkflowPage() {
   const reveal = useView((view) => view.reveal);
   return (
     <div className={styles.page}>
-      <label className={styles.mode}>
+      <label className={styles.mode} htmlFor="workflow-name">
         Name of the workflow
         <TextField
+          id="workflow-name"
           value={workflow.name}
           onChange={(event) => document.getState().run(rename(event.target.value))}
         />

@@ -47,7 +47,7 @@ export function CurveEditor({ knots, label, disabled, onChange }: Props) {
         ref={box}
         viewBox="0 0 1 1"
         preserveAspectRatio="none"
-        role="group"
+        role="img"
         aria-label={`${label}: curve with ${knots.length} points. Double click adds one, Delete removes one.`}
         onDoubleClick={(event) =>
           !disabled && onChange(addKnot(knots, spot(event as unknown as PointerEvent)))

@@ -42,8 +42,8 @@ export function MaskThreshold({ id, label, spec, value, onChange, disabled, at }
     <div className={styles.threshold}>
       <svg viewBox={`0 0 ${BINS} 24`} preserveAspectRatio="none" aria-hidden="true">
         {counts.map((count, bin) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a bin is its place
           <rect
+            // biome-ignore lint/suspicious/noArrayIndexKey: a bin is its place
             key={bin}
             x={bin}
             width={1}

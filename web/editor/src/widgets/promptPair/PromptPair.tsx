@@ -13,7 +13,7 @@ export function PromptPair(props: WidgetProps) {
   return (
     <div className={styles.pair}>
       <PromptWidget {...props} />
-      <p className={styles.diff} aria-label="What changed">
+      <p className={styles.diff}>
         {changed
           ? pieces.map((piece, place) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: words are told apart by their order

@@ -87,7 +87,6 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
   return (
     <Dialog title={label} open onClose={onClose} wide>
       <div className={styles.split}>
-        {/* biome-ignore lint/a11y/noStaticElementInteractions: "Add a box" does the same for keys */}
         <div
           ref={stage}
           className={styles.stage}
