@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.cli.parser import settings_of
-from engine.errors import SfumatoError
+from engine.jobs.execute import cards
 from engine.settings import Settings
 
 
 def main(args: argparse.Namespace) -> int:
     """List the weights by kind."""
     settings = settings_of(args)
-    found = list(cards(settings))
+    found = found_in(settings)
     if args.json:
         print(json.dumps({"models": found}))
         return 0
@@ -29,18 +29,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def cards(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield kind, name and card of all weights; `problem` in place of a card says why there is none."""
+def found_in(settings: Settings) -> list[dict[str, Any]]:
+    """Return kind, name and card of all weights."""
     device = importlib.import_module("engine.diffusion.device")  # by name: it brings torch
-    manager = device.ModelManager(settings.models_dir, settings.data_dir)
-    for kind in manager.kinds():
-        for name in manager.names(kind):
-            each: dict[str, Any] = {"kind": kind, "name": name}
-            try:
-                each |= manager.card(manager.find(kind, name))
-            except SfumatoError as problem:
-                each["problem"] = problem.message
-            yield each
+    return list(cards(device.ModelManager(settings.models_dir, settings.data_dir)))
 
 
 def lines(each: dict[str, Any]) -> Iterator[str]:

@@ -117,9 +117,9 @@ def _check_kind(status: os.stat_result, name: str) -> None:
 def _header_length(start: bytes, size: int, name: str) -> int:
     for magic, what in MAGIC.items():
         if start.startswith(magic):
-            raise BadFile(f"{name} is {what} file, not safetensors. Convert it first: main.py models convert.")
+            raise BadFile(f"{name} is {what} file, not safetensors. Use a .safetensors file of it.")
     if start[:1] == b"\x80":
-        raise BadFile(f"{name} is a pickle, which can run code when read. Convert it first: main.py models convert.")
+        raise BadFile(f"{name} is a pickle, which can run code when read. Use a .safetensors file of it.")
     if len(start) < 8:
         raise BadFile(f"{name} has {size} bytes: too short for safetensors; download it again.")
     length: int = struct.unpack("<Q", start)[0]

@@ -6,13 +6,13 @@ Torch is reached by name only (`engine.diffusion.device`), so that importing thi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from engine import graph, registry, workflow
 from engine.call import Services
 from engine.disk import Disk
+from engine.errors import SfumatoError
 from engine.events import Event
 from engine.files import FileStore
 from engine.jobs.contract import Emit, Handler, Job, JobState, JsonObject, Outcome, WorkerOptions
@@ -103,7 +103,10 @@ class JobExecutor:
     @property
     def requests(self) -> Mapping[str, Handler]:
         """Answers to requests that are not jobs, by name."""
-        return {"catalogue": lambda _: self.engine.catalogue, "models": self._models}
+        return {
+            "catalogue": lambda _: self.engine.catalogue(),
+            "models": lambda _: {"models": list(cards(self.engine.models))},
+        }
 
     def execute(self, job: Job, emit: Emit, cancelled: Callable[[], bool]) -> Outcome:
         """Run a job; finished steps of earlier attempts are found in the cache."""
@@ -113,9 +116,17 @@ class JobExecutor:
         outputs = {node: {"values": values, "ui": result.ui.get(node, [])} for node, values in result.outputs.items()}
         return Outcome(JobState(result.state), outputs, tuple(p.to_json() for p in result.problems))
 
-    def _models(self, request: JsonObject) -> JsonObject:
-        kinds = [request["kind"]] if request.get("kind") else self.engine.models.kinds()
-        return {"models": {kind: list(self.engine.models.names(kind)) for kind in kinds}}
+
+def cards(models: Any) -> Iterator[JsonObject]:
+    """Yield kind, name and card of all weights that a ModelManager finds; `problem` says why there is no card."""
+    for kind in models.kinds():
+        for name in models.names(kind):
+            each: JsonObject = {"kind": kind, "name": name}
+            try:
+                each |= models.card(models.find(kind, name))
+            except SfumatoError as problem:
+                each["problem"] = problem.message
+            yield each
 
 
 def make(options: WorkerOptions) -> JobExecutor:
