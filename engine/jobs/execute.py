@@ -45,9 +45,9 @@ class Engine:
         self._numeric = f"{device} {device_module.versions()} {library}"
         self._kept = (Store(self._budget, self._disk), Traces(self._disk))
 
-    @cached_property
     def catalogue(self) -> dict[str, Any]:
-        """The node catalogue, written to its cache for the server on first use."""
+        """Make the node catalogue anew, since choices follow what is there, and cache it for the server."""
+        self.registry = registry.load(self.settings)
         return registry.write_catalogue(self.settings, self.registry)
 
     def run(
