@@ -221,6 +221,81 @@ class Trajectory(Value):
 
 
 @dataclass(frozen=True)
+class Blend(Value):
+    """What is put back into a latent after each step, and where. `kind` names a blend of `engine.diffusion.blend`.
+
+    `masks`: (S, B, h, w), 1 = edit, S stages that share the steps evenly; `latents`: clean content (B, C, h, w);
+    `trajectory`: content kept at every level; `then`: blends that follow.
+    """
+
+    socket: ClassVar[str] = "BLEND"
+    color: ClassVar[str] = "magenta"
+    kind: str
+    masks: Tensor | None = None
+    latents: Tensor | None = None
+    trajectory: Trajectory | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    then: tuple[Blend, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heatmap(Value):
+    """How strongly each latent cell takes part. `values`: (B, h, w) float32 >= 0, raw; `factor`: pixels per cell."""
+
+    socket: ClassVar[str] = "HEATMAP"
+    color: ClassVar[str] = "amber"
+    values: Tensor
+    factor: int = 8
+
+
+@dataclass(frozen=True)
+class TokenMap(Value):
+    """How the tokens of a target prompt follow from those of a source prompt.
+
+    `mapping`: (T, T), target map = source map @ mapping + own * target map; `own`: (T,). `source`, `target`: words and
+    the positions of their tokens, in order.
+    """
+
+    socket: ClassVar[str] = "TOKEN_MAP"
+    color: ClassVar[str] = "khaki"
+    mapping: Tensor
+    own: Tensor
+    source: tuple[tuple[str, tuple[int, ...]], ...]
+    target: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class AttentionPart(Record):
+    """One change of attention. `kind` names an editor of `engine.diffusion.control`."""
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AttentionControl(Value):
+    """Changes of attention, made one after the other while sampling."""
+
+    socket: ClassVar[str] = "ATTENTION_CONTROL"
+    color: ClassVar[str] = "crimson"
+    parts: tuple[AttentionPart, ...]
+
+
+@dataclass(frozen=True)
+class AttentionStore(Value):
+    """Cross-attention of a run, averaged over heads, layers and steps, by grid size.
+
+    `maps`: `16x16` -> (B, T, h, w), rows over T sum to 1; of a pair, the source prompt's rows come first.
+    """
+
+    socket: ClassVar[str] = "ATTENTION_STORE"
+    color: ClassVar[str] = "coral"
+    maps: dict[str, Tensor]
+    factor: int = 8
+
+
+@dataclass(frozen=True)
 class FileRef(Value):
     """A file of the user's by content: an upload or a result. `digest` is its SHA-256, `name` what it was called."""
 

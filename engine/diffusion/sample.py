@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from engine.diffusion import blend as blends
 from engine.diffusion import guidance, preview, samplers
+from engine.diffusion.blend import cells, mixed
+from engine.diffusion.control import Controller
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.noise import NoiseSource
-from engine.diffusion.stepping import StepInfo
+from engine.diffusion.stepping import OnStep, StepInfo
 from engine.errors import BadInput
-from engine.types import Guider, Latent, Noise, Sampler
+from engine.types import Blend, Guider, Latent, Noise, Sampler
 
 BYTES_PER_CELL = 20_000  # of a latent, with guidance: about what a Stable Diffusion 1.x U-Net takes beside its weights
 
@@ -63,12 +65,15 @@ def sample(
     *,
     noise: Noise | None,
     watch: Watch = Watch(),  # frozen
+    blend: Blend | None = None,
+    control: Controller | None = None,
 ) -> Sampled:
     """Sample `latent` down `sigmas` (steps + 1,), after adding `noise` at sigmas[0]; None adds none.
 
     A latent that stopped at a noise level is in variance-exploding units (x0 + sigma eps), and goes on from there with
     `noise` None. With a mask, cells where it is 0 are put back after each step at the level the step ended at, with the
-    same noise, so that the background is exact at the end and fits at every step.
+    same noise, so that the background is exact at the end and fits at every step. A `blend` acts after that. `control`
+    edits and keeps attention.
     """
     clean = latent.samples.float()
     if clean.shape[1] != network.channels:
@@ -86,9 +91,12 @@ def sample(
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)
     eps = torch.zeros_like(clean) if noise is None else source.initial(clean)
     start = float(sigmas[0]) if len(sigmas) else 0.0
-    keep = None if latent.mask is None else _Background(clean, eps, _cells(latent.mask, clean))
-    denoise = guidance.build(guider.kind, network.denoiser, guider.conds, **guider.options)
-    report = _Report(keep, watch, network.preview, clean)
+    keep = None if latent.mask is None else _Background(clean, eps, cells(latent.mask, clean))
+    conds = guider.conds if control is None else control.attached(guider.conds)
+    denoise = guidance.build(guider.kind, network.denoiser, conds, **guider.options)
+    denoise = denoise if control is None else control.watching(denoise)
+    kept = blend and blends.build(blend, blends.Run(clean, eps, source, network.denoiser.levels, control))
+    report = _Report(keep, watch, network.preview, clean, kept)
     algorithm = samplers.get(sampler.name).on(network.denoiser.levels)
     watch.progress(0, max(0, len(sigmas) - 1))
     step_noise = algorithm.noise(source, clean)
@@ -106,29 +114,26 @@ class _Background:
 
     def put_back(self, x: Tensor, sigma: float) -> Tensor:
         known = self.clean + sigma * self.eps
-        return torch.where(self.mask == 0, known, torch.where(self.mask == 1, x, known + self.mask * (x - known)))
+        return mixed(self.mask, x, known)
 
 
 class _Report:
     """The `on_step` of a run: put the background back, report, show."""
 
-    def __init__(self, keep: _Background | None, watch: Watch, factors: Tensor | None, clean: Tensor) -> None:
-        self.keep, self.watch, self.factors, self.denoised = keep, watch, factors, clean
+    def __init__(
+        self, keep: _Background | None, watch: Watch, factors: Tensor | None, clean: Tensor, blend: OnStep | None
+    ) -> None:
+        self.keep, self.watch, self.factors, self.denoised, self.blend = keep, watch, factors, clean, blend
 
     def __call__(self, info: StepInfo) -> Tensor | None:
         self.denoised = info.denoised if self.keep is None else self.keep.put_back(info.denoised, 0.0)
         if self.factors is not None and self.watch.wants_picture():
             self.watch.picture(preview.to_rgb(self.denoised[0], self.factors))
         self.watch.progress(info.i + 1, info.n)
-        return None if self.keep is None else self.keep.put_back(info.x, info.sigma_next)
-
-
-def _cells(mask: Tensor, like: Tensor) -> Tensor:
-    """Return a mask (B, H, W) on the latent grid, (B, 1, h, w)."""
-    spread = mask[:, None].to(like)
-    if spread.shape[-2:] == like.shape[-2:]:
-        return spread
-    return interpolate(spread, size=like.shape[-2:], mode="bilinear", antialias=True)
+        kept = None if self.keep is None else self.keep.put_back(info.x, info.sigma_next)
+        if self.blend is None:
+            return kept
+        return self.blend(info if kept is None else replace(info, x=kept))
 
 
 def working_bytes(latent: Latent) -> int:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.diffusion import sample, samplers, schedules
+from engine.diffusion.control import Controller
 from engine.diffusion.levels import Levels, by_strength
 from engine.errors import BadInput
 from engine.node import Choice, Range
-from engine.types import Guider, Latent, Noise, Sampler
+from engine.types import Blend, Guider, Latent, Noise, Sampler
 
 Steps = Annotated[int, Range(1, 1000)]
 Strength = Annotated[float, Range(0, 1, 0.01)]
@@ -40,8 +41,10 @@ def enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def run(
     ctx: Context, network: sample.DiffusionNetwork, guider: Guider, sampler: Sampler, *,
-    sigmas: Tensor, latent: Latent, noise: Noise | None,
+    sigmas: Tensor, latent: Latent, noise: Noise | None, blend: Blend | None = None, control: Controller | None = None,
 ) -> sample.Sampled:  # fmt: skip
     """Sample, telling `ctx` of progress and previews."""
     watch = sample.Watch(ctx.progress, ctx.wants_preview, lambda pixels: ctx.preview(enlarged(pixels)))
-    return sample.sample(network, guider, sampler, sigmas, latent, noise=noise, watch=watch)
+    return sample.sample(
+        network, guider, sampler, sigmas, latent, noise=noise, watch=watch, blend=blend, control=control
+    )

@@ -1,0 +1,237 @@
+"""Attention control: edits of attention maps while sampling, and the maps kept for looking at and for masks.
+
+A `Controller` lives for one run. Its hooks hang on the positive condition alone, so the other half of guidance never
+sees them, and they travel with each call: nothing is installed, nothing is left behind. The step is known from sigma,
+never from counting calls.
+
+Pairs: rows 0..n-1 of the batch are the source prompt, rows n..2n-1 the edited one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.diffusion.attention import Hook, Layer
+from engine.diffusion.stepping import Denoise
+from engine.errors import BadInput, NotFound
+from engine.types import AttentionControl, AttentionPart, AttentionStore, Conditioning
+
+CELLS_MAX = 32 * 32  # larger maps are not kept
+
+
+class Controller:
+    """Attention control of one run down `sigmas` (steps + 1,)."""
+
+    def __init__(self, control: AttentionControl, sigmas: Tensor, *, keep: bool = True) -> None:
+        self.sigmas = sigmas.double().tolist()
+        self.sigma = self.sigmas[0] if self.sigmas else 0.0
+        self._sums: dict[tuple[int, int], Tensor] = {}
+        self._counts: dict[tuple[int, int], int] = {}
+        kept = (Hook("probs", self._record, lambda layer: layer.cross),) if keep else ()
+        self.hooks = (*(hook for part in control.parts for hook in _editor(part)(part, self)), *kept)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run."""
+        return max(1, len(self.sigmas) - 1)
+
+    @property
+    def step(self) -> int:
+        """Index of the step that the present call belongs to: calls between two levels belong to the upper one."""
+        above = sum(s >= self.sigma * (1 - 1e-9) for s in self.sigmas)
+        return min(max(above - 1, 0), self.steps - 1)
+
+    def within(self, start: float, end: float) -> bool:
+        """Say whether the present step lies in a part of the steps: steps int(start N) .. int(end N) - 1."""
+        whole = 1e-6
+        return int(start * self.steps + whole) <= self.step < int(end * self.steps + whole)
+
+    def attached(self, conds: Mapping[str, Conditioning]) -> dict[str, Conditioning]:
+        """Return the conditioning with this run's hooks on what is asked for (`positive`)."""
+        if not self.hooks:
+            return dict(conds)
+        positive = tuple(
+            replace(c, extra={**c.extra, "attention": (*c.extra.get("attention", ()), *self.hooks)})
+            for c in conds["positive"].conds
+        )
+        return {**conds, "positive": Conditioning(positive)}
+
+    def watching(self, denoise: Denoise) -> Denoise:
+        """Return the denoiser, noting the sigma of each call."""
+
+        def watched(x: Tensor, sigma: float) -> Tensor:
+            self.sigma = float(sigma)
+            return denoise(x, sigma)
+
+        return watched
+
+    def average(self, cells: int) -> Tensor:
+        """Return the cross-attention so far (B, T, h, w), of the finest kept grid of at most `cells` cells."""
+        if not self._sums:
+            raise BadInput("No attention was kept: the model has no cross-attention that could be looked at.")
+        fitting = [size for size in self._sums if size[0] * size[1] <= cells]
+        size = max(fitting, key=math.prod) if fitting else min(self._sums, key=math.prod)
+        return self._sums[size] / self._counts[size]
+
+    def store(self, factor: int) -> AttentionStore:
+        """Return all that was kept."""
+        maps = {f"{h}x{w}": self._sums[h, w] / self._counts[h, w] for h, w in sorted(self._sums)}
+        return AttentionStore(maps, factor)
+
+    def _record(self, layer: Layer, probs: Tensor) -> Tensor:
+        h, w = layer.size
+        if h * w <= CELLS_MAX and h * w == probs.shape[2]:
+            mean = probs.mean(1).transpose(1, 2).unflatten(2, (h, w)).float().cpu()  # (B, T, h, w)
+            self._sums[h, w] = self._sums[h, w] + mean if (h, w) in self._sums else mean
+            self._counts[h, w] = self._counts.get((h, w), 0) + 1
+        return probs
+
+
+def _editor(part: AttentionPart) -> Editor:
+    if part.kind not in KINDS:
+        raise NotFound(f"There is no attention control {part.kind!r}. Try {', '.join(KINDS)}.")
+    return KINDS[part.kind]
+
+
+def _cross(layer: Layer) -> bool:
+    return layer.cross
+
+
+def _self(layer: Layer) -> bool:
+    return not layer.cross
+
+
+def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
+    if len(values) % 2:
+        raise BadInput("This attention control edits a pair of prompts: sample it with the pair sampler.")
+    source, target = values.chunk(2)
+    return source, target
+
+
+def inject(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Give the edited prompt the source's attention: cross maps through a token map, self maps as they are.
+
+    Hertz et al. 2022, arXiv 2208.01626, algorithm 1: M_new = M_source P + own M_target, in each token's own window
+    of steps. `tensors`: mapping (T, T), own (T,), windows (2, T); `self_end`: part of the steps in which
+    self-attention of at most `self_cells` cells is the source's.
+    """
+    mapping, own, windows = (part.tensors[name] for name in ("mapping", "own", "windows"))
+    self_end, self_cells = float(part.options["self_end"]), int(part.options["self_cells"])
+
+    def cross(layer: Layer, probs: Tensor) -> Tensor:
+        source, target = _halves(probs)
+        if mapping.shape[0] != probs.shape[-1]:
+            raise BadInput(f"The token map is for {mapping.shape[0]} tokens, the prompts have {probs.shape[-1]}.")
+        active = probs.new_tensor([run.within(a, b) for a, b in windows.T.tolist()])
+        if not bool(active.any()):
+            return probs
+        new = source @ mapping.to(probs) + own.to(probs) * target
+        return torch.cat([source, torch.where(active.bool(), new, target)])
+
+    def itself(layer: Layer, probs: Tensor) -> Tensor:
+        if probs.shape[2] > self_cells or not run.within(0.0, self_end):
+            return probs
+        source, _ = _halves(probs)
+        return torch.cat([source, source])
+
+    hooks = (Hook("probs", cross, _cross),) if bool((windows[1] > windows[0]).any()) else ()
+    return (*hooks, Hook("probs", itself, _self)) if self_end > 0 else hooks
+
+
+def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Let the edited picture take its keys and values from the source's self-attention, in the decoder, from a step on.
+
+    Cao et al. 2023, arXiv 2304.08465 (MasaCtrl), section 3.2: what is seen stays, its pose may change.
+    """
+    start = float(part.options["start"])
+
+    def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not run.within(start, 1.0):
+            return q, k, v
+        sources = [_halves(t)[0] for t in (k, v)]
+        return q, *(torch.cat([s, s]) for s in sources)
+
+    return (Hook("qkv", qkv, lambda layer: not layer.cross and layer.place == "up"),)
+
+
+def reweight(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Multiply the attention to tokens after softmax, without renormalising (Hertz et al. 2022, eq. of section 3.2).
+
+    `tensors`: weights (T,). Of a pair only the edited half is changed.
+    """
+    weights, paired = part.tensors["weights"], bool(part.options.get("paired"))
+    if bool((weights == 1).all()):
+        return ()
+
+    def cross(layer: Layer, probs: Tensor) -> Tensor:
+        if not paired:
+            return probs * weights.to(probs)
+        source, target = _halves(probs)
+        return torch.cat([source, target * weights.to(probs)])
+
+    return (Hook("probs", cross, _cross),)
+
+
+def paint(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Pull words to where they are painted: logits + w log(1 + sigma) stat(logits) A (Balaji et al. 2022, eq. 8).
+
+    arXiv 2211.01324. The published term lies before the division by sqrt(d), as max does: both scale alike. `tensors`:
+    masks (P, H, W), strength in 0..1; `options`: `tokens`, positions per mask, `weight`, and `stat`, max or std, taken
+    per sample and head so that a picture does not depend on its batch.
+    """
+    masks, weight, stat = part.tensors["masks"], float(part.options["weight"]), part.options["stat"]
+
+    def logits(layer: Layer, values: Tensor) -> Tensor:
+        strength = weight * math.log1p(run.sigma)
+        if not strength:
+            return values
+        where = _columns(masks, part.options["tokens"], layer, values, F.adaptive_avg_pool2d)
+        size = values.amax((2, 3), keepdim=True) if stat == "max" else values.std((2, 3), keepdim=True)
+        return values + strength * size * where
+
+    return (Hook("logits", logits, _cross),) if weight else ()
+
+
+def collage(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Raise each layer's words inside its mask and lower them outside (Sarukkai et al. 2023, arXiv 2303.00262).
+
+    By log(1 + log(1.01 + sigma)) times the column's largest logit, per head; where that is negative, by nothing, or
+    raising would lower. Masks are max-pooled for raising and averaged for lowering, so that small layers survive.
+    """
+    masks, tokens = part.tensors["masks"], part.options["tokens"]
+    up, down = part.tensors["positive"], part.tensors["negative"]
+    if not bool((up > 0).any()) and not bool((down > 0).any()):
+        return ()
+
+    def logits(layer: Layer, values: Tensor) -> Tensor:
+        gain = math.log1p(max(0.0, math.log(1.01 + run.sigma)))
+        top = values.amax(2, keepdim=True).clamp_min(0)  # (B, heads, 1, K)
+        raised = _columns(masks * up[:, None, None], tokens, layer, values, F.adaptive_max_pool2d)
+        outside = (1 - masks) * down[:, None, None]
+        lowered = _columns(outside, tokens, layer, values, F.adaptive_avg_pool2d)
+        return values + gain * top * (raised - lowered)
+
+    return (Hook("logits", logits, _cross),)
+
+
+def _columns(
+    masks: Tensor, tokens: tuple[tuple[int, ...], ...], layer: Layer, like: Tensor, pool: Callable[..., Tensor]
+) -> Tensor:
+    """Return (L, K): in the columns of each mask's tokens the mask (P, H, W) on the layer's grid."""
+    small = pool(masks[None].to(like), layer.size)[0].flatten(1)  # (P, L)
+    columns = like.new_zeros(like.shape[2:])
+    for values, positions in zip(small, tokens, strict=True):
+        columns[:, list(positions)] = torch.maximum(columns[:, list(positions)], values[:, None])
+    return columns
+
+
+Editor = Callable[[AttentionPart, Controller], tuple[Hook, ...]]
+KINDS: Mapping[str, Editor] = {
+    "inject": inject, "mutual": mutual, "reweight": reweight, "paint": paint, "collage": collage,
+}  # fmt: skip

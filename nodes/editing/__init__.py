@@ -1,0 +1,1 @@
+"""Editing without training: inversion, attention, guidance and regions, one method a file."""
