@@ -126,13 +126,19 @@ function PaletteBox({ request }: { request: PaletteRequest }) {
   );
 }
 
+/** Types that the workflow uses already are likely to be wanted again. */
+function usedTypes(): string[] {
+  const nodes = Object.values(currentContext()?.document.workflow.nodes ?? {});
+  return [...new Set(nodes.map((node) => node.type))].filter((type) => !recent.includes(type));
+}
+
 function entriesFor(
   text: string,
   { at, pending }: PaletteRequest,
   specs: Parameters<typeof search>[0],
 ): Entry[] {
   const loose = pending?.loose ?? null;
-  const nodes = search(specs, text, loose, recent)
+  const nodes = search(specs, text, loose, [...recent, ...usedTypes()])
     .slice(0, SHOWN)
     .map(({ spec, socket }): Entry => {
       const type = spec.outputs[0]?.type ?? spec.inputs[0]?.type ?? "ANY";

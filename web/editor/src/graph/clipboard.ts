@@ -66,11 +66,14 @@ export function pasteText(
       else if (keepIncoming && value[0] in nodes) inputs[input] = value;
     }
     const group = node.type.startsWith(SUBGRAPH) ? groups.get(node.type.slice(SUBGRAPH.length)) : undefined;
-    const place = part.layout.nodes[id] ?? { x: 0, y: 0 };
+    const place = shifted(part.layout.nodes[id] ?? { x: 0, y: 0 }, shift);
+    const bends = Object.entries(place.bends ?? {}).filter(([input]) => isLink(inputs[input]));
+    if (place.bends)
+      place.bends = Object.fromEntries(bends.map(([input, ps]) => [input, ps.map((p) => shifted(p, shift))]));
     return {
       id: names.get(id) ?? id,
       node: { ...node, inputs, type: group ? SUBGRAPH + group : node.type },
-      place: shifted(place, shift),
+      place,
     };
   });
   const frames: Record<string, Frame> = {};

@@ -84,7 +84,9 @@ export function setInput(scope: Scope, id: NodeId, input: string, value: Json): 
     merge: `input ${scope}/${id}.${input}`,
     apply: (workflow) => {
       const node = bodyOf(workflow, scope).nodes[id];
-      if (node) node.inputs[input] = value;
+      if (!node) return;
+      if (!isLink(value)) unlink(workflow, scope, id, input);
+      node.inputs[input] = value;
     },
   };
 }
@@ -94,8 +96,8 @@ export function clearInput(scope: Scope, id: NodeId, input: string): Command {
   return {
     label: `reset ${input}`,
     apply: (workflow) => {
-      const node = bodyOf(workflow, scope).nodes[id];
-      if (node) delete node.inputs[input];
+      unlink(workflow, scope, id, input);
+      delete bodyOf(workflow, scope).nodes[id]?.inputs[input];
     },
   };
 }

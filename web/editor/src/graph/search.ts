@@ -17,7 +17,7 @@ export interface Hit {
   readonly score: number;
 }
 
-/** Return the node types that fit, best first; `recent` ids come before others of equal worth. */
+/** Return the node types that fit, best first; `recent` ids, and nodes that show something, before others of equal worth. */
 export function search(
   specs: Iterable<NodeSpec>,
   text: string,
@@ -33,7 +33,11 @@ export function search(
     if (!worth) continue;
     const place = recent.indexOf(spec.id);
     const fresh = place < 0 ? 0 : 0.5 / (place + 1);
-    hits.push({ spec, socket: socket?.name ?? null, score: worth + (socket?.score ?? 0) + fresh });
+    hits.push({
+      spec,
+      socket: socket?.name ?? null,
+      score: worth + (socket?.score ?? 0) + fresh + (spec.output ? 0.3 : 0),
+    });
   }
   return hits.sort((a, b) => b.score - a.score || a.spec.title.localeCompare(b.spec.title));
 }

@@ -2,7 +2,7 @@
 
 import { counted, layoutOf, unlink } from "./commands";
 import { bodyOf, freshId, isLink, linksOf, OWN, SUBGRAPH } from "./document";
-import type { Command, Json, Link, NodeId, Scope, Workflow } from "./types";
+import type { Command, Json, Link, NodeId, NodeLayout, Point, Scope, Workflow } from "./types";
 
 /** Put nodes into a new subgraph with an instance in their place; links across its edge become ports. */
 export function group(scope: Scope, ids: readonly NodeId[], name: string, instance: NodeId): Command {
@@ -45,7 +45,7 @@ export function group(scope: Scope, ids: readonly NodeId[], name: string, instan
         return [instance, port];
       };
       rewire(workflow, scope, inside, outside);
-      const inner: Record<NodeId, { x: number; y: number }> = {};
+      const inner: Record<NodeId, NodeLayout> = {};
       for (const id of inside) {
         const place = body.layout.nodes[id];
         if (place)
@@ -93,11 +93,8 @@ export function ungroup(scope: Scope, id: NodeId): Command {
         }
         body.nodes[fresh] = node;
         const place = places[old] ?? { x: 0, y: 0 };
-        layoutOf(workflow, scope).nodes[fresh] = {
-          ...JSON.parse(JSON.stringify(place)),
-          x: place.x + corner.x,
-          y: place.y + corner.y,
-        };
+        layoutOf(workflow, scope).nodes[fresh] = shifted(place, corner.x, corner.y);
+        dropBends(workflow, scope, fresh);
       }
       const behind = (link: Link): Link | null => {
         const source = link[0] === id ? inner.outputs[link[1]] : undefined;
@@ -153,7 +150,9 @@ export function renamePort(name: string, side: "inputs" | "outputs", port: strin
       } else subgraph.outputs = renamed(subgraph.outputs, port, to);
       for (const [scope, id] of instances(workflow, name)) {
         const node = bodyOf(workflow, scope).nodes[id];
+        const place = layoutOf(workflow, scope).nodes[id];
         if (node && side === "inputs" && port in node.inputs) node.inputs = renamed(node.inputs, port, to);
+        if (place?.bends && side === "inputs") place.bends = renamed(place.bends, port, to);
         if (side === "outputs")
           rewire(workflow, scope, new Set(), (l) => (l[0] === id && l[1] === port ? [id, to] : null));
       }
@@ -174,9 +173,10 @@ export function removePort(name: string, side: "inputs" | "outputs", port: strin
           for (const [input, link] of linksOf(node))
             if (link[0] === OWN && link[1] === port) unlink(workflow, name, id, input);
       for (const [scope, id] of instances(workflow, name)) {
-        const body = bodyOf(workflow, scope);
-        if (side === "inputs") delete body.nodes[id]?.inputs[port];
-        else dropLinks(workflow, scope, [id, port]);
+        if (side === "inputs") {
+          unlink(workflow, scope, id, port);
+          delete bodyOf(workflow, scope).nodes[id]?.inputs[port];
+        } else dropLinks(workflow, scope, [id, port]);
       }
     },
   };
@@ -203,6 +203,23 @@ function instances(workflow: Workflow, name: string): [scope: Scope, id: NodeId]
     for (const [id, node] of Object.entries(bodyOf(workflow, scope).nodes))
       if (node.type === SUBGRAPH + name) found.push([scope, id]);
   return found;
+}
+
+/** Return a copy of a node's place, moved with the bends of its links. */
+function shifted(place: NodeLayout, x: number, y: number): NodeLayout {
+  const copy: NodeLayout = JSON.parse(JSON.stringify(place));
+  const moved = (p: Point): Point => ({ x: p.x + x, y: p.y + y });
+  const bends = Object.entries(copy.bends ?? {}).map(
+    ([input, points]) => [input, points.map(moved)] as const,
+  );
+  return { ...copy, ...moved(copy), ...(copy.bends ? { bends: Object.fromEntries(bends) } : {}) };
+}
+
+/** Bends of what is no link any more go. */
+function dropBends(workflow: Workflow, scope: Scope, id: NodeId): void {
+  const bends = layoutOf(workflow, scope).nodes[id]?.bends ?? {};
+  const node = bodyOf(workflow, scope).nodes[id];
+  for (const input of Object.keys(bends)) if (!isLink(node?.inputs[input])) delete bends[input];
 }
 
 function dropUnused(workflow: Workflow, name: string): void {
