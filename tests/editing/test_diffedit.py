@@ -1,0 +1,118 @@
+"""DiffEdit's mask: exact where the truth is known, empty where nothing differs, and its edit exact outside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.diffusion import contrast as contrasts
+from engine.types import Cond, Conditioning, Heatmap, Image, Latent
+from nodes.editing.ddim_inversion import ddim_invert, keep_trajectory, replay
+from nodes.editing.diffedit import heatmap_to_mask, noise_contrast, show_heatmap
+from tests.editing.toys import MODEL, Toy, context, guider, latent, prompt, spaced
+
+BOX = torch.zeros(8, 8)
+BOX[2:5, 3:7] = 1
+
+
+class Boxed(Toy):
+    """The prompt's mean holds in BOX only; the noise makes maps differ a little."""
+
+    def predict(self, x_in, c_noise, cond):
+        plain = super().predict(x_in, c_noise, Cond(torch.zeros_like(cond.tokens)))
+        mean = cond.tokens.mean((1, 2))[:, None, None, None]
+        return plain - mean * BOX * (1 + 0.1 * torch.tanh(x_in))
+
+
+def heat(query=1.0, reference=0.0, **options):
+    return noise_contrast(context(Boxed()), MODEL, latent(), prompt(query), prompt(reference), **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "threshold"), [("paper", 0.5), ("mean ratio", 0.5), ("otsu", 0.5), ("quantile", 0.8)]
+)
+def test_a_known_box_is_found_exactly(method, threshold):
+    out = heatmap_to_mask(heat(), method, threshold, grow=0)
+    wanted = BOX.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.equal(out.mask.values[0], wanted)
+    assert out.image.pixels.shape == (1, 16, 16, 3)
+
+
+def test_prompts_that_agree_give_an_empty_mask_and_say_so():
+    out = heatmap_to_mask(heat(0.7, 0.7))
+    assert not out.mask.values.any()
+    assert "empty" in out.report
+
+
+def test_the_map_does_not_know_which_prompt_is_which():
+    assert torch.allclose(heat(1.0, 0.2).values, heat(0.2, 1.0).values)
+
+
+def test_each_noise_is_its_own_and_the_map_is_their_mean():
+    maps = [heat(count=1, seed=i).values for i in range(4)]
+    assert all(not torch.equal(maps[0], other) for other in maps[1:])
+    torch.testing.assert_close(heat(count=4).values, torch.stack(maps).mean(0))
+
+
+def test_the_mean_ratio_cuts_where_it_says():
+    values = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(2))
+    got = contrasts.to_mask(values, "mean ratio", 0.4)
+    assert torch.equal(got, (values > 3 * 0.4 * values.mean()).float())
+
+
+def test_a_mask_without_a_place_is_flagged():
+    flat = Heatmap(torch.full((1, 8, 8), 0.5) + 0.01 * torch.rand(1, 8, 8))
+    assert "no clear place" in heatmap_to_mask(flat).report
+    assert "no clear place" not in heatmap_to_mask(heat()).report
+
+
+def test_growing_and_smoothing():
+    values = torch.zeros(1, 9, 9)
+    values[0, 4, 4] = 1
+    one = Heatmap(values, 1)
+    assert heatmap_to_mask(one, "mean ratio", 0.1, grow=1).mask.values.sum() == 9
+    blurred = contrasts._blurred(values, 1.0)
+    assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
+    assert blurred.amax() < 0.3
+
+
+def test_a_map_can_be_looked_at_over_a_picture():
+    alone = show_heatmap(heat())
+    over = show_heatmap(heat(), Image(torch.ones(1, 32, 32, 3)), 0.0)
+    assert alone.pixels.shape == (1, 16, 16, 3)
+    assert torch.allclose(over.pixels, torch.ones(1, 16, 16, 3), atol=1e-5)
+
+
+def edit(query, reference, *, steps=10):
+    toy = Boxed()
+    made = ddim_invert(context(toy), MODEL, prompt(reference), latent(), spaced(steps))
+    found = noise_contrast(context(toy), MODEL, latent(), prompt(query), prompt(reference))
+    blend = keep_trajectory(made.trajectory, heatmap_to_mask(found, grow=0).mask)
+    return replay(context(toy), made.trajectory, guider(query), blend).samples
+
+
+def test_the_outside_is_the_picture_to_the_bit_and_the_inside_follows_the_prompt():
+    out, before = edit(1.0, 0.0), latent().samples
+    assert torch.equal(out[..., BOX == 0], before[..., BOX == 0])
+    assert (out[..., BOX == 1] - before[..., BOX == 1]).mean() > 0.1
+
+
+def test_the_same_prompt_twice_changes_nothing():
+    assert torch.equal(edit(0.4, 0.4), latent().samples)
+
+
+def test_each_picture_of_a_batch_has_noise_and_map_of_its_own():
+    both = Latent(torch.cat([latent().samples] * 2), 2)
+    maps = noise_contrast(context(Boxed()), MODEL, both, prompt(1.0), prompt(0.0), count=2).values
+    assert maps.shape == (2, 8, 8)
+    assert not torch.equal(maps[0], maps[1])
+
+
+def test_guidance_would_not_change_the_mask():
+    def guided(scale):
+        c, u = prompt(1.0), prompt(0.3)
+        mixed = Conditioning((Cond(u.conds[0].tokens + scale * (c.conds[0].tokens - u.conds[0].tokens)),))
+        values = noise_contrast(context(Boxed()), MODEL, latent(), mixed, u).values
+        return contrasts.to_mask(values, "paper", 0.5)
+
+    assert torch.equal(guided(1.0), guided(7.5))

@@ -1,0 +1,175 @@
+"""Inversion through its nodes: round trips, provenance, what the report says, and the bridge to another domain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from engine.diffusion import levels
+from engine.diffusion.inversion import check_caption, check_use, health, windows
+from engine.errors import BadInput, Cancelled
+from engine.types import Guider, Latent, Mask, Trajectory, Weights
+from nodes.editing.ddib import ddib_translate
+from nodes.editing.ddim_inversion import ddim_invert, keep_trajectory, replay, trajectory_at
+from tests.editing.toys import MODEL, SD, STD, Toy, context, guider, latent, prompt, spaced
+
+
+def inverted(mean=0.3, steps=50, of=None, **options):
+    return ddim_invert(context(Toy()), MODEL, prompt(mean), of or latent(), spaced(steps), **options)
+
+
+def plain(mean=0.3):
+    return Guider("conditional", MODEL, {"positive": prompt(mean)})
+
+
+def error(steps, **options):
+    back = replay(context(Toy()), inverted(steps=steps, **options).trajectory, plain())
+    return (back.samples - latent().samples).square().mean().sqrt().item()
+
+
+def test_the_round_trip_is_of_first_order_and_refinement_makes_it_exact():
+    assert error(100) / error(50) == pytest.approx(0.5, abs=0.12)
+    assert error(50, refine=3) < error(50) / 100
+    assert error(50, refine=6) < 1e-5
+
+
+def test_level_0_is_the_picture_to_the_byte_and_n_is_the_noise():
+    made = inverted(steps=10)
+    assert made.trajectory.latents.shape[0] == 11
+    assert torch.equal(trajectory_at(made.trajectory, 0).samples, latent().samples)
+    assert torch.equal(trajectory_at(made.trajectory, 10).samples, made.latent.samples)
+    with pytest.raises(BadInput, match="0 to 10"):
+        trajectory_at(made.trajectory, 11)
+
+
+def test_no_step_returns_the_input():
+    made = ddim_invert(context(Toy()), MODEL, prompt(0.3), latent(), replace(spaced(1), values=torch.zeros(1)))
+    assert torch.equal(made.latent.samples, latent().samples)
+
+
+def test_an_all_keep_mask_returns_the_picture_for_any_prompt_and_guidance():
+    made = inverted(steps=8).trajectory
+    nothing = keep_trajectory(made, Mask(torch.zeros(1, 16, 16)))
+    back = replay(context(Toy()), made, guider(5.0, scale=7.5), nothing)
+    assert torch.equal(back.samples, latent().samples)
+
+
+def test_the_background_is_the_recorded_latent_of_the_same_level():
+    made = inverted(steps=5).trajectory
+    half = torch.zeros(1, 16, 16)
+    half[:, 8:] = 1
+    toy, seen = Toy(), []
+    blend = keep_trajectory(made, Mask(half))
+    old = toy.predict
+
+    def spy(x_in, c_noise, cond):
+        sigma = SD.table[int(c_noise[0]) + 1].item()
+        seen.append((sigma, x_in * (1 + sigma**2) ** 0.5))
+        return old(x_in, c_noise, cond)
+
+    toy.predict = spy
+    out = replay(context(toy), made, plain(2.0), blend)
+    for sigma, x in seen:
+        level = int((made.sigmas - sigma).abs().argmin())
+        torch.testing.assert_close(x[:, :, :4], made.latents[level][:, :, :4], rtol=1e-5, atol=1e-5)
+    assert torch.equal(out.samples[:, :, :4], latent().samples[:, :, :4])
+
+
+def test_what_it_is_replayed_with_is_checked():
+    made = inverted(steps=4).trajectory
+    other = replace(MODEL, weights=Weights("toys", "other", "1"))
+    with pytest.raises(BadInput, match="another model"):
+        replay(context(Toy()), made, replace(plain(), model=other))
+    with pytest.raises(BadInput, match="other noise levels"):
+        check_use(made, MODEL, spaced(5).values)
+    with pytest.raises(BadInput, match="another prompt"):
+        check_caption(made, prompt(0.31))
+    check_caption(made, prompt(0.3))
+
+
+def test_guidance_while_inverting_is_flagged():
+    of = Latent(0.3 + STD * torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(4)), 2)
+    good = health(inverted(steps=200, of=of).trajectory)
+    assert good.flags == ()
+    bad = health(inverted(1.0, steps=50, of=of, negative=prompt(-1.0), guidance_scale=7.5).trajectory)
+    assert any("mean" in flag for flag in bad.flags)
+    flat = health(inverted(steps=20, of=Latent(torch.zeros(1, 2, 64, 64), 2)).trajectory)
+    assert any("deviation" in flag for flag in flat.flags)
+    with pytest.raises(BadInput, match="negative"):
+        inverted(guidance_scale=2.0)
+
+
+def test_inversion_can_be_cancelled_and_reports_each_step():
+    done = []
+    ctx = context(Toy())
+    ctx.emit = lambda event: done.append(event.done)
+    ddim_invert(ctx, MODEL, prompt(0.3), latent(), spaced(3))
+    assert done[-1] == 3
+    ctx.cancelled = lambda: True
+    with pytest.raises(Cancelled):
+        ddim_invert(ctx, MODEL, prompt(0.3), latent(), spaced(3))
+
+
+def test_windows_hold_their_own_sigma_alone():
+    sigmas = spaced(20, "karras").values
+    spans = windows(sigmas, SD)
+    assert len(spans) == 20
+    for i, sigma in enumerate(sigmas[:-1].tolist()):
+        inside = [k for k, (a, b) in enumerate(spans) if SD.sigma_at(b) < sigma <= SD.sigma_at(a)]
+        assert inside == [i]
+
+
+# DDIB
+
+
+def translate(trajectory, mean, **options):
+    return ddib_translate(context(Toy()), trajectory, MODEL, prompt(mean), **options).samples
+
+
+LEFT = STD / (STD**2 + SD.sigma_max**2) ** 0.5  # the terminal noise is finite, so this part of the source remains
+
+
+def test_gaussians_are_moved_onto_each_other():
+    errors = []
+    for steps in (100, 500):
+        moved = translate(inverted(0.3, steps=steps).trajectory, 1.3)
+        errors.append((moved - latent().samples - (1 - LEFT)).abs().max().item())
+    assert errors[1] < 0.015
+    assert errors[1] < errors[0] / 3
+
+
+def test_the_bridge_and_back_is_the_identity():
+    over = translate(inverted(0.3, steps=50, refine=10).trajectory, -0.8)
+    again = inverted(-0.8, steps=50, refine=10, of=Latent(over, 2)).trajectory
+    assert (translate(again, 0.3) - latent().samples).abs().max() < 1e-5
+
+
+def test_one_code_serves_many_targets():
+    made = inverted(0.3, steps=20).trajectory
+    first, second = translate(made, 1.0), translate(made, 2.0)
+    assert (second - first).std() < 1e-5
+    assert (second - first).mean().item() == pytest.approx(1 - LEFT, abs=0.03)
+
+
+def test_models_that_share_no_latents_or_levels_are_refused():
+    made = inverted(0.3, steps=4).trajectory
+    other = MODEL.with_options(factor=8)
+    with pytest.raises(BadInput, match="do not share latents"):
+        ddib_translate(context(Toy()), made, other, prompt(0.0))
+    quiet = Toy(levels=levels.Levels(SD.table[:500]))
+    with pytest.raises(BadInput, match="at most"):
+        ddib_translate(context(quiet), made, MODEL, prompt(0.0))
+    with pytest.raises(BadInput, match="negative"):
+        translate(made, 1.0, guidance_scale=3.0)
+
+
+def test_a_trajectory_travels():
+    from engine import codec
+
+    made = inverted(steps=3).trajectory
+    stored = codec.settled(codec.encode(made))
+    assert isinstance(stored, Trajectory)
+    check_use(stored, MODEL, spaced(3).values)
+    check_caption(stored, prompt(0.3))
