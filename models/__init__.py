@@ -1,0 +1,1 @@
+"""Weights that people put here, and the embedded model."""

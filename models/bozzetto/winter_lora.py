@@ -19,7 +19,7 @@ from engine.diffusion.device import ModelManager
 from engine.diffusion.text import TextNetwork, encode
 
 HERE = Path(__file__).resolve().parent
-OBJECTS = "car cat house tree boat dog".split()
+OBJECTS = ("car", "cat", "house", "tree", "boat", "dog")
 PLACES = ("on a beach", "in a forest", "in the desert", "in a city", "on the water", "in a field", "in a room")
 SNOW = "in the snow"  # as many tokens as each of the places, so that states correspond one to one
 RANK = 16
