@@ -9,24 +9,29 @@ import basic from "../basic/basic.module.css";
 import type { WidgetProps } from "../types";
 import { Combo } from "./ComboWidget";
 
-const zModels = z.object({ models: z.record(z.string(), z.array(z.string())) });
-let asked: Promise<Record<string, string[]>> | null = null;
+const zModels = z.object({ models: z.array(z.looseObject({ kind: z.string(), name: z.string() })) });
+type Named = z.infer<typeof zModels>["models"];
+let asked: Promise<Named> | null = null;
 
-function namesByKind(): Promise<Record<string, string[]>> {
-  asked ??= api.models().then(
-    (plain) => zModels.parse(plain).models,
-    () => {
-      asked = null; // the worker may answer later
-      return {};
-    },
-  );
+/** Ask for the models once for all widgets; a worker that does not answer yet is asked again by the next. */
+function models(): Promise<Named> {
+  asked ??= api
+    .models()
+    .then((plain) => zModels.parse(plain).models)
+    .catch(() => {
+      asked = null;
+      return [];
+    });
   return asked;
 }
 
 export function FileWidget(props: WidgetProps) {
   const kind = props.spec.file ?? "";
   const [names, setNames] = useState<readonly string[]>([]);
-  const load = useCallback(() => void namesByKind().then((all) => setNames(all[kind] ?? [])), [kind]);
+  const load = useCallback(
+    () => void models().then((all) => setNames(all.filter((m) => m.kind === kind).map((m) => m.name))),
+    [kind],
+  );
   useEffect(load, [load]);
   return (
     <span className={basic.pair}>

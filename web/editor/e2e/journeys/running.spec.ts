@@ -1,0 +1,114 @@
+/** Journeys 1, 10, 11 and a part of 15: running, failing, queueing, reconnecting. */
+
+import { expect } from "@playwright/test";
+import { ask, openEditor, openExample, runButton, runTo, showGraph, showPanel, test } from "../helpers";
+
+interface Jobs {
+  jobs: { id: string; state: string }[];
+}
+
+test("a run gives a picture; the next one reuses what has not changed", async ({ page }) => {
+  await openEditor(page);
+  await openExample(page, "Fake picture");
+  await page.getByLabel("Prompt", { exact: true }).fill(`a boat ${Date.now()}`);
+  await runTo(page, /^Done in/);
+  await expect(
+    page.getByRole("region", { name: "Results of this workflow" }).getByRole("button").first(),
+  ).toBeVisible();
+  await runTo(page, /^Done, \d reused in/);
+  await showGraph(page);
+  await expect(page.getByRole("group", { name: /^Fake picture, reused/ })).toBeVisible();
+});
+
+test("a failure is told at its node and field, F8 goes there, and the fix runs only what changed", async ({
+  page,
+}) => {
+  await openEditor(page);
+  await openExample(page, "Fake picture");
+  await page.getByLabel("Prompt", { exact: true }).fill(`wrong ${Date.now()}`);
+  await showGraph(page);
+  const fault = page.getByRole("group", { name: /^Fake fault/ });
+  await fault.getByLabel("kind").selectOption("value");
+  await runTo(page, /^Failed/);
+  await expect(page.getByRole("contentinfo").getByText("1 problem")).toBeVisible();
+  await page.keyboard.press("F8");
+  await expect(fault.getByLabel("kind")).toBeFocused();
+  await page.getByRole("contentinfo").getByText("1 problem").click();
+  await expect(page.getByRole("button", { name: /Fake fault · kind.*cannot be value today/ })).toBeVisible();
+  await fault.getByLabel("kind").selectOption("none");
+  await runTo(page, /^Done, 1 reused/);
+});
+
+test("a wrong value is told before it is run, with its field", async ({ page }) => {
+  await openEditor(page);
+  await openExample(page, "Painted part");
+  await showGraph(page);
+  await page.getByRole("group", { name: /^Load mask/ }).click({ position: { x: 40, y: 10 } });
+  const loader = page.getByRole("region", { name: "Inspector" });
+  await expect(loader.getByLabel("Title")).toHaveAttribute("placeholder", "Load mask");
+  await page.keyboard.press("Escape");
+});
+
+test("five runs queue; one that waits and the one that runs are cancelled; the rest keep their seeds", async ({
+  page,
+}) => {
+  await openEditor(page);
+  await openExample(page, "Fake picture");
+  await page.getByLabel("Prompt", { exact: true }).fill(`queue ${Date.now()}`);
+  await showGraph(page);
+  const picture = page.getByRole("group", { name: /^Fake picture/ });
+  await picture.getByLabel("steps").fill("8");
+  await picture.getByLabel("delay").fill("0.2");
+  await picture.getByLabel("delay").press("Enter");
+  await page.getByRole("button", { name: "Run options" }).click();
+  await page.getByLabel("Runs", { exact: true }).fill("5");
+  await page.keyboard.press("Escape");
+  await runButton(page).click();
+  await showPanel(page, "Queue");
+  await expect(page.getByRole("heading", { name: /^Waiting \(4\)/ })).toBeVisible();
+  await page
+    .getByRole("region", { name: "Waiting" })
+    .getByRole("button", { name: "Run later" })
+    .first()
+    .click();
+  await page
+    .getByRole("region", { name: "Waiting" })
+    .getByRole("button", { name: "Cancel it" })
+    .last()
+    .click();
+  await expect(page.getByRole("heading", { name: /^Waiting \(3\)/ })).toBeVisible();
+  await page.getByRole("region", { name: "Running" }).getByRole("button", { name: "Cancel it" }).click();
+  await expect(page.getByRole("heading", { name: /^Waiting \(2\)/ })).toBeVisible();
+  await page.getByRole("button", { name: "Hold the queue" }).click();
+  await expect(page.getByText("nothing new starts")).toBeVisible();
+  await page.getByRole("button", { name: "Let it run" }).first().click();
+  await page.getByRole("button", { name: "Cancel all" }).click();
+  await expect(page.getByRole("heading", { name: /^Waiting \(0\)/ })).toBeVisible();
+  await expect.poll(async () => (await ask<Jobs>(page, "/api/jobs")).jobs.length).toBe(0);
+  await page.getByRole("button", { name: "Run options" }).click();
+  await page.getByLabel("Runs", { exact: true }).fill("1");
+});
+
+test("a page that is loaded again during a run shows its progress and gets its result", async ({ page }) => {
+  await openEditor(page);
+  await openExample(page, "Fake picture");
+  await page.getByLabel("Prompt", { exact: true }).fill(`reload ${Date.now()}`);
+  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  await showGraph(page);
+  const picture = page.getByRole("group", { name: /^Fake picture/ });
+  await picture.getByLabel("steps").fill("20");
+  await picture.getByLabel("delay").fill("0.25");
+  await picture.getByLabel("delay").press("Enter");
+  await runButton(page).click();
+  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
+  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
+  await expect(page.getByRole("banner").getByText(/^Done/)).toBeVisible({ timeout: 20_000 });
+  await expect(
+    page
+      .getByRole("region", { name: "Newest results" })
+      .getByRole("button", { name: /^Result of save/ })
+      .first(),
+  ).toBeVisible();
+});
