@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import cast
 
 import torch
 from diffusers import AutoencoderDC, UNet2DConditionModel
@@ -17,8 +16,7 @@ from models.bozzetto.pictures import to_tensor
 from models.bozzetto.scenes import START, scene
 from models.bozzetto.train import state
 from models.bozzetto.train.autoencoder import build as build_autoencoder
-from models.bozzetto.train.recipes import RECIPES, make
-from models.bozzetto.train.unet import Diffuser, scheduler
+from models.bozzetto.train.unet import fresh, scheduler
 
 INDEX = {
     "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False,
@@ -69,12 +67,12 @@ def write(
 
 def export(target: Path = paths.HERE) -> None:
     """Write the model as it is trained so far (EMA weights), and the judge and dual encoder when they are there."""
-    job = make("unet", RECIPES["unet"])
-    step = put_ema(job.model, "unet")
+    parts = fresh()
+    step = put_ema(parts, "unet")
     vae = AutoencoderDC.from_pretrained(state.run_dir("autoencoder") / "vae", low_cpu_mem_usage=False)
-    parts = cast(Diffuser, job.model)
     write(target, text=parts.text, unet=parts.unet, vae=vae, tokenizer=state.run_dir("text") / "tokenizer")
     for name, file in (("judge", JUDGE), ("encoder", ENCODER)):
         if (trained := state.run_dir(name) / file.name).exists():
-            shutil.copyfile(trained, file)
+            (target / name).mkdir(exist_ok=True)
+            shutil.copyfile(trained, target / name / file.name)
     state.say(f"wrote {target} from step {step}")
