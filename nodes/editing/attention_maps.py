@@ -1,0 +1,84 @@
+"""Where words look: attention maps as pictures and as masks."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from engine.context import Context
+from engine.diffusion import text as prompts
+from engine.diffusion.alignment import positions_of
+from engine.errors import BadInput
+from engine.node import Range, Text, node
+from engine.types import AttentionStore, Clip, Heatmap, Image
+from nodes.editing.diffedit import show_heatmap
+
+
+class WordMaps(NamedTuple):
+    """A map per word, and the same as pictures with the words below."""
+
+    heatmap: Heatmap
+    image: Image
+
+
+@node(category="editing/attention")
+def attention_of_words(
+    ctx: Context,
+    attention: AttentionStore,
+    clip: Clip,
+    text: Annotated[str, Text()],
+    words: Annotated[str, Text(multiline=False)] = "",
+    picture: Image | None = None,
+    *,
+    row: Annotated[int, Range(0, 255)] = 0,
+    cells: Annotated[int, Range(1, 4096)] = 256,
+) -> WordMaps:
+    """Show where each word of a prompt looked while its picture was made, averaged over the steps.
+
+    A heat map becomes a mask with Heatmap to mask.
+
+    Args:
+        attention: What a sampler kept.
+        clip: The text encoder of the model.
+        text: The prompt of that picture.
+        words: Which words or phrases, commas between them; empty takes all.
+        picture: The picture to lay them over.
+        row: Which picture of the batch; of a pair the originals come first.
+        cells: The finest grid that is shown has at most so many cells.
+    """
+    with ctx.models.use(clip) as network:
+        found = [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
+    named = [w.strip() for w in words.split(",") if w.strip()] or [w for w, _ in found if w[:1].isalnum()]
+    maps = grid_of(attention, cells)
+    if row >= len(maps):
+        raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
+    if not named:
+        raise BadInput("The prompt has no words.", field="text")
+    stacked = torch.stack([maps[row, list(positions_of(found, word, field="words"))].sum(0) for word in named])
+    side = max(stacked.shape[1:])
+    finest = max(max(map(int, size.split("x"))) for size in attention.maps)
+    heat = Heatmap(stacked, attention.factor * round(finest / side))
+    pictures = show_heatmap(heat, picture, 1.0 if picture is None else 0.6).pixels
+    return WordMaps(heat, Image(torch.stack([labelled(p, w) for p, w in zip(pictures, named, strict=True)])))
+
+
+def grid_of(attention: AttentionStore, cells: int) -> torch.Tensor:
+    """Return the maps (B, T, h, w) of the finest grid of at most `cells` cells, or the coarsest there is."""
+    if not attention.maps:
+        raise BadInput("No attention was kept: sample with an attention control.", field="attention")
+    ordered = sorted(attention.maps.values(), key=lambda m: m.shape[2] * m.shape[3])
+    fitting = [m for m in ordered if m.shape[2] * m.shape[3] <= cells]
+    return fitting[-1] if fitting else ordered[0]
+
+
+def labelled(pixels: torch.Tensor, word: str) -> torch.Tensor:
+    """Return a picture (H, W, 3) with a word on a black bar below it."""
+    width = pixels.shape[1]
+    bar = np.zeros((max(12, width // 6), width, 3), np.uint8)
+    size = bar.shape[0] / 30
+    place, white = (2, int(bar.shape[0] * 0.75)), (255, 255, 255)
+    cv2.putText(bar, word, place, cv2.FONT_HERSHEY_SIMPLEX, size, white, 1, cv2.LINE_AA)
+    return torch.cat([pixels, torch.from_numpy(bar).float() / 255])

@@ -1,0 +1,306 @@
+"""Prompt-to-Prompt on a tiny U-Net: what is injected is exactly that, in its window, and leaves no trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from engine.context import Context
+from engine.diffusion import attention
+from engine.diffusion.control import Controller
+from engine.diffusion.families.unet import UNet
+from engine.errors import BadInput
+from engine.types import AttentionControl, Guider, Latent, Noise, Sampler
+from nodes.basics.sampling_custom import sample_custom
+from nodes.basics.text import encode_text
+from nodes.editing.attention_maps import attention_of_words
+from nodes.editing.ddim_inversion import ddim_invert
+from nodes.editing.null_text import negative_prompt_inversion, null_text_inversion
+from nodes.editing.prompt_to_prompt import (
+    align_prompts,
+    combine_attention,
+    direct_inversion,
+    inject_attention,
+    local_blend,
+    mutual_self_attention,
+    reweight_words,
+    sample_pair,
+)
+from tests.diffusion_models import tiny
+from tests.editing.toys import MODEL, SD, Models, spaced
+from tests.editing.words import NETWORK
+
+A, B = "a cat on grass", "a butterfly on grass"
+STEPS = 4
+CLIP = replace(MODEL)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.set_num_threads(1)
+    module, _, _ = tiny.networks()
+    attention.install(module)
+    return UNet(module, SD, "eps")
+
+
+class Both(Models):
+    """Gives the tokenizer to whoever asks for CLIP."""
+
+    def use(self, described, *, working_bytes=0):
+        return Models(NETWORK if described is CLIP else self.network).use(described)
+
+
+@pytest.fixture
+def ctx(network):
+    return Context(node="n", models=Both(network))
+
+
+LATENT = Latent(torch.zeros(1, 4, 8, 8), 2)
+
+
+def run(ctx, control=None, blend=None, *, source=A, target=B, noise=5, latent=LATENT, scale=3.0, negative=None):
+    conds = {"positive": encode_text(ctx, CLIP, target), "negative": negative or encode_text(ctx, CLIP, "")}
+    guider = Guider("cfg", MODEL, conds, {"scale": scale})
+    return sample_pair(
+        ctx, guider, encode_text(ctx, CLIP, source), Sampler("ddim"), spaced(STEPS), latent,
+        noise=None if noise is None else Noise(noise), control=control, blend=blend,
+    )  # fmt: skip
+
+
+def alone(ctx, prompt, *, scale=3.0):
+    conds = {"positive": encode_text(ctx, CLIP, prompt), "negative": encode_text(ctx, CLIP, "")}
+    guider = Guider("cfg", MODEL, conds, {"scale": scale})
+    return sample_custom(ctx, guider, Sampler("ddim"), spaced(STEPS), LATENT, Noise(5)).latent.samples
+
+
+def injection(ctx, cross=0.8, itself=0.4, *, target=B, mode="replace", **more):
+    return inject_attention(align_prompts(ctx, CLIP, A, target, mode).tokens, cross, itself, **more)
+
+
+def near(a, b, within=2e-4):
+    return bool((a - b).abs().max() < within)
+
+
+def test_without_control_the_pair_is_two_plain_pictures(ctx):
+    out = run(ctx)
+    assert near(out.source.samples, alone(ctx, A))
+    assert near(out.edited.samples, alone(ctx, B))
+    assert not near(out.source.samples, out.edited.samples, 1e-2)
+
+
+def test_no_window_is_no_injection_to_the_bit(ctx):
+    plain, none = run(ctx), run(ctx, injection(ctx, 0.0, 0.0))
+    assert torch.equal(plain.edited.samples, none.edited.samples)
+
+
+@pytest.mark.parametrize("cross", [0.3, 1.0])
+def test_the_same_prompt_twice_gives_the_same_picture(ctx, cross):
+    out = run(ctx, injection(ctx, cross, cross, target=A), target=A)
+    assert near(out.source.samples, out.edited.samples, 1e-5)
+
+
+def test_no_control_ever_changes_the_original(ctx):
+    plain = run(ctx).source.samples
+    aligned = align_prompts(ctx, CLIP, A, B).tokens
+    controls = [
+        injection(ctx), reweight_words(ctx, CLIP, B, {"butterfly": 3.0}), mutual_self_attention(0.0),
+        combine_attention(injection(ctx), reweight_words(ctx, CLIP, B, {"grass": -2})),
+    ]  # fmt: skip
+    for control in controls:
+        out = run(ctx, control, local_blend(aligned, "cat", "butterfly", start=0.0))
+        assert near(out.source.samples, plain, 1e-3)
+        assert not near(out.edited.samples, run(ctx).edited.samples, 1e-5)
+
+
+def recorded(ctx, network, control, layers="cross"):
+    """Return probabilities per step of one layer, before and after the control."""
+    seen = []
+    watcher = Controller(control, spaced(STEPS).values, keep=False)
+    edits = watcher.hooks
+    before = attention.Hook("probs", lambda layer, p: (seen.append(("before", watcher.step, layer, p)), p)[1])
+    after = attention.Hook("probs", lambda layer, p: (seen.append(("after", watcher.step, layer, p)), p)[1])
+    watcher.hooks = (before, *edits, after)
+    cond = encode_text(ctx, CLIP, A).conds[0], encode_text(ctx, CLIP, B).conds[0]
+    tokens = torch.cat([c.tokens for c in cond])
+    denoise = watcher.watching(lambda x, s: x)
+    for sigma in spaced(STEPS).values[:-1].tolist():
+        x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        denoise(x, sigma)
+        network(x, torch.tensor([500.0]), replace(cond[0], tokens=tokens, extra={"attention": watcher.hooks}))
+    return seen
+
+
+def test_a_swap_is_the_source_map_through_the_token_map(ctx, network):
+    tokens = align_prompts(ctx, CLIP, A, B).tokens
+    seen = [s for s in recorded(ctx, network, inject_attention(tokens, 1.0, 0.0)) if s[2].cross]
+    for (_, _, _, before), (_, _, _, after) in zip(seen[::2], seen[1::2], strict=True):
+        torch.testing.assert_close(after[1:], before[:1] @ tokens.mapping)
+        assert torch.equal(after[:1], before[:1])
+
+
+def test_full_self_injection_is_the_source_map_up_to_the_size_allowed(ctx, network):
+    tokens = align_prompts(ctx, CLIP, A, B).tokens
+    seen = [s for s in recorded(ctx, network, inject_attention(tokens, 0.0, 1.0, self_cells=16)) if not s[2].cross]
+    sizes = set()
+    for (_, _, layer, before), (_, _, _, after) in zip(seen[::2], seen[1::2], strict=True):
+        small = layer.size[0] * layer.size[1] <= 16
+        sizes.add(small)
+        assert torch.equal(after[1:], before[:1] if small else before[1:])
+    assert sizes == {True, False}
+
+
+@pytest.mark.parametrize("steps", [20, 30, 50])
+@pytest.mark.parametrize("part", [0.0, 0.2, 0.4, 0.8, 1.0])
+def test_a_window_holds_for_its_part_of_the_steps(steps, part):
+    sigmas = spaced(steps).values
+    watcher = Controller(AttentionControl(()), sigmas)
+    denoise, count = watcher.watching(lambda x, s: x), 0
+    for i, sigma in enumerate(sigmas[:-1].tolist()):
+        denoise(LATENT.samples, sigma)
+        assert watcher.step == i
+        count += watcher.within(0.0, part)
+        denoise(LATENT.samples, (sigma * float(sigmas[i + 1])) ** 0.5 if sigmas[i + 1] > 0 else sigma / 2)
+        assert watcher.step == i
+    assert count == int(part * steps + 1e-6)
+
+
+def test_words_have_windows_of_their_own(ctx, network):
+    tokens = align_prompts(ctx, CLIP, A, B).tokens
+    control = inject_attention(tokens, 1.0, 0.0, words={"butterfly": 0.5})
+    (places,) = (p for w, p in tokens.target if w == "butterfly")
+    for when, step, layer, probs in recorded(ctx, network, control):
+        if when == "before" or not layer.cross:
+            before = probs
+            continue
+        new = before[:1] @ tokens.mapping
+        inside = list(places)
+        expected = new[..., inside] if step < 2 else before[1:][..., inside]
+        torch.testing.assert_close(probs[1:][..., inside], expected)
+        outside = [k for k in range(12) if k not in inside]
+        torch.testing.assert_close(probs[1:][..., outside], new[..., outside])
+    with pytest.raises(BadInput, match="not in the prompt"):
+        inject_attention(tokens, words={"cat": 0.5})
+    with pytest.raises(BadInput, match=r"number in 0\.\.1"):
+        inject_attention(tokens, words={"butterfly": 2})
+
+
+def test_refining_keeps_new_words_their_own(ctx, network):
+    tokens = align_prompts(ctx, CLIP, A, B, "refine").tokens
+    (places,) = (p for w, p in tokens.target if w == "butterfly")
+    seen = [s for s in recorded(ctx, network, inject_attention(tokens, 1.0, 0.0)) if s[2].cross]
+    before, after = seen[0][3], seen[1][3]
+    assert torch.equal(after[1:][..., list(places)], before[1:][..., list(places)])
+
+
+def test_factors_scale_columns_and_leave_the_others(ctx, network):
+    control = reweight_words(ctx, CLIP, B, {"grass": 0.0, "on": 2.0})
+    weights = control.parts[0].tensors["weights"]
+    seen = [s for s in recorded(ctx, network, control) if s[2].cross]
+    before, after = seen[0][3], seen[1][3]
+    assert torch.equal(after[1:], before[1:] * weights)
+    assert torch.equal(after[:1], before[:1])
+    assert sorted(set(weights.tolist())) == [0.0, 1.0, 2.0]
+    plain = run(ctx).edited.samples
+    assert torch.equal(run(ctx, reweight_words(ctx, CLIP, B, {"grass": 1.0})).edited.samples, plain)
+
+
+def test_a_local_blend_above_the_maximum_keeps_all_and_below_zero_nothing(ctx):
+    tokens = align_prompts(ctx, CLIP, A, B).tokens
+    control = injection(ctx)
+    free = run(ctx, control).edited.samples
+    out = {t: run(ctx, control, local_blend(tokens, "cat", "butterfly", threshold=t, start=0.0))
+           for t in (-0.5, 0.5, 0.9, 1.5)}  # fmt: skip
+    assert torch.equal(out[1.5].edited.samples, out[1.5].source.samples)
+    assert torch.equal(out[-0.5].edited.samples, free)
+    away = [(out[t].edited.samples != out[t].source.samples).float().mean() for t in (-0.5, 0.5, 0.9, 1.5)]
+    assert away == sorted(away, reverse=True)
+    with pytest.raises(BadInput, match="at least one word"):
+        local_blend(tokens)
+
+
+def test_nothing_is_left_behind(ctx):
+    before = alone(ctx, B)
+    run(ctx, combine_attention(injection(ctx), mutual_self_attention()))
+    assert torch.equal(alone(ctx, B), before)
+
+
+def test_maps_of_words_are_kept_by_grid_and_shown(ctx):
+    store = run(ctx, injection(ctx)).attention
+    assert {k: tuple(v.shape) for k, v in store.maps.items()} == {"8x8": (2, 12, 8, 8), "4x4": (2, 12, 4, 4)}
+    for maps in store.maps.values():
+        torch.testing.assert_close(maps[0].sum(0), torch.ones(maps.shape[2:]), rtol=1e-4, atol=1e-4)
+    shown = attention_of_words(ctx, store, CLIP, B, row=1)
+    assert shown.heatmap.values.shape == (4, 8, 8)
+    assert shown.heatmap.factor == 2
+    assert shown.image.pixels.shape == (4, 16 + 12, 16, 3)
+    coarse = attention_of_words(ctx, store, CLIP, B, "butterfly", row=1, cells=16)
+    assert coarse.heatmap.factor == 4
+    with pytest.raises(BadInput, match="row 2"):
+        attention_of_words(ctx, store, CLIP, B, row=2)
+
+
+def test_pairs_need_prompts_of_one_length_and_an_even_batch(ctx):
+    with pytest.raises(BadInput, match="equally long"):
+        run(ctx, source="a BREAK b")
+    guider = Guider("conditional", MODEL, {"positive": encode_text(ctx, CLIP, B)})
+    from nodes.editing.blended import sample_edit
+
+    with pytest.raises(BadInput, match="pair"):
+        sample_edit(ctx, guider, Sampler("ddim"), spaced(2), LATENT, Noise(0), control=injection(ctx))
+
+
+# Real pictures
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return Latent(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9)), 2)
+
+
+def inverted(ctx, picture):
+    return ddim_invert(ctx, MODEL, encode_text(ctx, CLIP, A), picture, spaced(STEPS), refine=2)
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.5])
+def test_the_caption_as_negative_gives_the_original_at_any_guidance(ctx, picture, scale):
+    made = inverted(ctx, picture)
+    negative = negative_prompt_inversion(encode_text(ctx, CLIP, A))
+    plain = run(ctx, noise=None, latent=made.latent, scale=1.0).source.samples
+    out = run(ctx, noise=None, latent=made.latent, scale=scale, negative=negative)
+    assert near(out.source.samples, plain, 1e-3)
+
+
+def test_direct_inversion_gives_the_original_to_the_bit(ctx, picture):
+    made = inverted(ctx, picture)
+    out = run(ctx, injection(ctx), direct_inversion(made.trajectory), noise=None, latent=made.latent, scale=7.5)
+    assert torch.equal(out.source.samples, picture.samples)
+    assert not torch.equal(out.edited.samples, picture.samples)
+
+
+def test_null_text_brings_guided_sampling_back_to_the_picture(ctx, picture):
+    made = inverted(ctx, picture)
+    a, empty = encode_text(ctx, CLIP, A), encode_text(ctx, CLIP, "")
+    learnt = null_text_inversion(ctx, MODEL, made.trajectory, a, empty, scale=7.5, inner=20, rate=0.05, tolerance=0.0)
+    before, after = (dict(learnt.curves.series[name]) for name in ("before", "after"))
+    assert all(after[i] <= before[i] for i in before)
+
+    def off(negative):
+        out = run(ctx, noise=None, latent=made.latent, scale=7.5, negative=negative).source.samples
+        return (out - picture.samples).square().mean().sqrt().item()
+
+    assert off(learnt.negative) < 0.5 * off(empty)
+    other = Guider("cfg", MODEL, {"positive": a, "negative": learnt.negative}, {"scale": 7.5})
+    with pytest.raises(BadInput, match="no prompt"):  # it is of four other steps
+        sample_custom(ctx, other, Sampler("ddim"), spaced(3), picture, Noise(0))
+    with pytest.raises(BadInput, match="another prompt"):
+        null_text_inversion(ctx, MODEL, made.trajectory, empty, empty)
+
+
+def test_null_text_at_guidance_one_has_nothing_to_learn(ctx, picture):
+    made = inverted(ctx, picture)
+    a, empty = encode_text(ctx, CLIP, A), encode_text(ctx, CLIP, "")
+    learnt = null_text_inversion(ctx, MODEL, made.trajectory, a, empty, scale=1.0, tolerance=0.0)
+    assert learnt.curves.series["before"] == learnt.curves.series["after"]
+    assert all(torch.equal(c.tokens, empty.conds[0].tokens) for c in learnt.negative.conds)
