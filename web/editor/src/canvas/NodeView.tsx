@@ -70,7 +70,7 @@ export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps
           key={`${socket.side}${socket.name}`}
           node={id}
           socket={socket}
-          linked={socket.side === "input" && isLink(node?.inputs[socket.name])}
+          linked={node ? socket.side === "input" && isLink(node.inputs[socket.name]) : socket.name !== "+"}
           minor={written.has(socket.name) && socket.side === "input"}
         />
       ))}

@@ -122,6 +122,7 @@ export class FlowMaker {
       position: moved ?? { x: parts.place.x, y: parts.place.y },
       width: shape.width,
       height: shape.height,
+      measured: { width: shape.width, height: shape.height }, // so that nodes out of sight count when the view is fitted
       handles: shape.sockets.map(handle),
       data: { ...parts, shape },
       selected,
@@ -213,6 +214,7 @@ function frameNode(id: string, frame: Frame, selected: boolean, moved: Point | u
     position: moved ?? { x: frame.x, y: frame.y },
     width: frame.width,
     height: frame.height,
+    measured: { width: frame.width, height: frame.height },
     data: { frame },
     selected,
     zIndex: -1,
