@@ -39,14 +39,23 @@ test("a failure is told at its node and field, F8 goes there, and the fix runs o
   await runTo(page, /^Done, 1 reused/);
 });
 
-test("a wrong value is told before it is run, with its field", async ({ page }) => {
+test("what is wrong is told before it is run, at its node, and Run says why it does not", async ({
+  page,
+}) => {
   await openEditor(page);
   await openExample(page, "Painted part");
   await showGraph(page);
-  await page.getByRole("group", { name: /^Load mask/ }).click({ position: { x: 40, y: 10 } });
-  const loader = page.getByRole("region", { name: "Inspector" });
-  await expect(loader.getByLabel("Title")).toHaveAttribute("placeholder", "Load mask");
-  await page.keyboard.press("Escape");
+  await page.getByRole("group", { name: /^Load mask/ }).click({ position: { x: 60, y: 14 } });
+  await expect(page.getByRole("region", { name: "Inspector" }).getByLabel("Title")).toHaveAttribute(
+    "placeholder",
+    "Load mask",
+  );
+  await page.keyboard.press("Delete");
+  await expect(page.getByRole("contentinfo").getByText("1 problem")).toBeVisible();
+  await runButton(page).click();
+  await expect(page.getByRole("region", { name: "Problems" }).getByText("Fake paste · mask")).toBeVisible();
+  await page.keyboard.press("ControlOrMeta+z");
+  await expect(page.getByRole("contentinfo").getByText("1 problem")).toBeHidden();
 });
 
 test("five runs queue; one that waits and the one that runs are cancelled; the rest keep their seeds", async ({

@@ -33,7 +33,7 @@ export function App() {
                 <div className={css.work}>{Form ? <Form /> : <Workspace />}</div>
                 <BottomDock />
               </main>
-              <RightDock />
+              {!Form && <RightDock />}
             </div>
             <StatusBar />
             {services.map((Service, place) => (

@@ -1,11 +1,16 @@
 /** Opening workflows, always in a tab of their own: nothing that is open is ever replaced. */
 
+import { layered } from "../graph/arrange";
 import { readWorkflow } from "../graph/document";
+import { specOf } from "../graph/links";
+import { shapeOf } from "../graph/size";
 import type { Json, Workflow } from "../graph/types";
 import { ApiError, api } from "../server/api";
+import { useCatalogue } from "../state/catalogueStore";
 import { createDocument, type DocumentStore } from "../state/documentStore";
 import { useTabs } from "../state/tabs";
 import { useView } from "../state/viewStore";
+import { rowsFor } from "../widgets/registry";
 
 /** Open a workflow that has no document yet. Null, with a spoken reason, if it is none of ours. */
 export function openWorkflow(plain: unknown, mode: "graph" | "form" = "graph"): DocumentStore | null {
@@ -14,7 +19,7 @@ export function openWorkflow(plain: unknown, mode: "graph" | "form" = "graph"): 
     useView.getState().announce("This is not a workflow that this version reads.");
     return null;
   }
-  const document = createDocument(reading.workflow);
+  const document = createDocument(arranged(reading.workflow));
   show(document, mode);
   const { announce } = useView.getState();
   announce([`Opened ${reading.workflow.name}.`, ...reading.warnings].join(" "));
@@ -57,6 +62,21 @@ export async function openFile(file: Blob): Promise<string | null> {
     if (error instanceof ApiError) return error.message;
     throw error;
   }
+}
+
+/** Lay a workflow out that was written by hand or by a program, without places. */
+function arranged(workflow: Workflow): Workflow {
+  const ids = Object.keys(workflow.nodes);
+  if (ids.some((id) => workflow.layout.nodes[id])) return workflow;
+  const catalogue = useCatalogue.getState().nodes;
+  const box = (id: string) => shapeOf(specOf(workflow, catalogue, "", id), {}, rowsFor);
+  const boxes = Object.fromEntries(
+    ids.map((id) => [id, { x: 0, y: 0, width: box(id).width, height: box(id).height }]),
+  );
+  return {
+    ...workflow,
+    layout: { ...workflow.layout, nodes: layered(workflow.nodes, boxes, { x: 0, y: 0 }) },
+  };
 }
 
 function show(document: DocumentStore, mode: "graph" | "form"): void {

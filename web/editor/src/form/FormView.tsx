@@ -5,6 +5,7 @@ import { useState } from "react";
 import { useProblems } from "../panels/problems/useProblems";
 import { ResultCard } from "../panels/results/ResultCard";
 import { useAllResults, useResults } from "../panels/results/resultsStore";
+import { ShownText } from "../panels/results/ShownText";
 import { runDocument } from "../panels/run/runDocument";
 import { progressOf } from "../panels/run/said";
 import { fileUrl } from "../server/api";
@@ -117,9 +118,9 @@ function Made() {
               <img className={styles.large} src={fileUrl(result.digest)} alt="" />
             </button>
           ) : (
-            <pre key={result.id} className={styles.text}>
-              {result.kind === "plot" ? "" : result.text}
-            </pre>
+            <div key={result.id} className={styles.said}>
+              <ShownText kind={result.kind} text={result.text} />
+            </div>
           ),
         )}
       {!newest.length && !isOpen && <p className={styles.none}>Press Run to make the first picture.</p>}

@@ -33,8 +33,9 @@ export const useRuns = create<RunState>((set, get) => ({
   problems: {},
 
   connect: async () => {
-    await get().refresh();
+    // The number first: what happens while the lists are read is told again, and changes nothing twice.
     const since = Math.max(0, (await api.system().catch(() => null))?.seq ?? 0);
+    await get().refresh();
     return listen(
       {
         onConnection: (connection) => set({ connection }),
@@ -114,18 +115,23 @@ export const useRuns = create<RunState>((set, get) => ({
 
 /** Learn of a job that somebody else queued, or that ran before this page was opened. */
 async function adopt(id: string): Promise<void> {
-  const [job, events] = await Promise.all([api.job(id), api.jobEvents(id)]).catch(
-    () => [null, null] as const,
-  );
-  if (!job) return;
-  useRuns.setState(({ runs, latest }) => {
-    const known = runs[id] ?? fromSummary(job);
-    const run = fromSummary(job, events.events.reduce(afterEvent, known));
-    return {
-      runs: { ...runs, [id]: run },
-      latest: job.client ? { ...latest, [job.client]: newer(runs, latest, run) } : latest,
-    };
-  });
+  const run = await told(id).catch(() => null); // it may have been forgotten
+  if (!run) return;
+  if ((useRuns.getState().runs[id]?.seq ?? 0) > run.seq) return adopt(id); // more has happened while we asked
+  useRuns.setState(({ runs, latest }) => ({
+    runs: { ...runs, [id]: run },
+    latest: run.client ? { ...latest, [run.client]: newer(runs, latest, run) } : latest,
+  }));
+}
+
+/** Return a run as all its events tell it, a page of them at a time. */
+async function told(id: string): Promise<Run> {
+  let run = fromSummary(await api.job(id));
+  for (;;) {
+    const { events } = await api.jobEvents(id, run.seq);
+    if (!events.length) return run;
+    run = events.reduce(afterEvent, run);
+  }
 }
 
 function newer(runs: RunState["runs"], latest: RunState["latest"], run: Run): string {

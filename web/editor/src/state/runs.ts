@@ -32,6 +32,8 @@ export interface NodeRun {
 
 export interface Run {
   readonly id: string;
+  /** The number of the newest event that is in here; 0: all that is known comes from a list of jobs. */
+  readonly seq: number;
   readonly state: JobState;
   readonly paused: boolean;
   readonly stopping: boolean;
@@ -60,31 +62,24 @@ const FRESH: NodeRun = {
   preview: null,
 };
 
-/** Return a run as lists describe it, keeping what events told of its nodes. */
+/** Return a run as lists describe it. Once events have told of a run they are the truth: a list may be older. */
 export function fromSummary(job: JobSummary, known?: Run): Run {
+  if (known && known.seq > 0) return known;
   const { id, state, paused, stopping, client, created, started, ended, problems } = job;
-  const nodes = { ...(known?.nodes ?? {}) };
-  return {
-    id,
-    state,
-    paused,
-    stopping,
-    client,
-    created,
-    started,
-    ended,
-    problems,
-    steps: known?.steps ?? 0,
-    nodes,
-  };
+  const told = { id, state, paused, stopping, client, created, started, ended, problems };
+  return { ...told, seq: 0, steps: known?.steps ?? 0, nodes: known?.nodes ?? {} };
 }
 
-/** Return a run after a durable event. */
+/** Return a run after a durable event; one that is in there already changes nothing. */
 export function afterEvent(run: Run, event: JobEvent): Run {
+  return event.seq > run.seq ? { ...changed(run, event), seq: event.seq } : run;
+}
+
+function changed(run: Run, event: JobEvent): Run {
   switch (event.kind) {
     case "job_queued":
     case "job_requeued":
-      return { ...run, state: "queued", stopping: false };
+      return { ...run, state: "queued", stopping: false, ended: null };
     case "job_started":
       return { ...run, state: "running", started: event.at, nodes: {}, problems: [] };
     case "job_stopping":

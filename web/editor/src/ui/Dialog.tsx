@@ -19,7 +19,12 @@ export function Dialog({ title, open, onClose, wide = false, children }: Props) 
       <Radix.Portal>
         {/* Not Radix' overlay: its scroll lock writes a <style>, which the page's policy forbids. */}
         <div className={css.backdrop} />
-        <Radix.Content className={`${css.dialog} ${wide ? css.wide : ""}`} aria-describedby={undefined}>
+        <Radix.Content
+          className={`${css.dialog} ${wide ? css.wide : ""}`}
+          aria-describedby={undefined}
+          tabIndex={-1}
+          onOpenAutoFocus={focusDialog}
+        >
           <div className={css.dialogHead}>
             <Radix.Title asChild>
               <h2>{title}</h2>
@@ -33,4 +38,12 @@ export function Dialog({ title, open, onClose, wide = false, children }: Props) 
       </Radix.Portal>
     </Radix.Root>
   );
+}
+
+/** Focus the dialog itself: on its close button a tooltip would open, and take the first Esc for itself. */
+function focusDialog(event: Event): void {
+  event.preventDefault();
+  const { currentTarget } = event;
+  if (currentTarget instanceof HTMLElement && !currentTarget.contains(document.activeElement))
+    currentTarget.focus();
 }

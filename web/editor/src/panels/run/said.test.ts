@@ -17,8 +17,9 @@ const job = fromSummary({
   outputs: {},
   problems: [],
 });
+let seq = 0;
 const event = (kind: string, data: Record<string, unknown>) => ({
-  seq: 1,
+  seq: ++seq,
   job: "1",
   attempt: 1,
   at: 4,
