@@ -24,27 +24,16 @@ def _fade(top: Colour, bottom: Colour, rows: int = _N) -> np.ndarray:
     return np.repeat(np.array(top, np.float32) * (1 - t) + np.array(bottom, np.float32) * t, _N, 1)
 
 
-def _puff(r: Rng, im: np.ndarray, x: float, y: float, w: float, h: float, colour: Colour) -> None:
+_LOBES = ((0, 0, 1.0), (-0.55, 0.25, 0.7), (0.55, 0.2, 0.75), (-0.15, -0.35, 0.6), (0.25, -0.3, 0.55))
+
+
+def _puff(r: Rng, im: np.ndarray, at: tuple[float, float], size: tuple[float, float], colour: Colour) -> None:
     """A cloud or a crown of leaves: a few overlapping ellipses."""
-    for dx, dy, s in (
-        (0, 0, 1.0),
-        (-0.55, 0.25, 0.7),
-        (0.55, 0.2, 0.75),
-        (-0.15, -0.35, 0.6),
-        (0.25, -0.3, 0.55),
-    ):
+    (x, y), (w, h) = at, size
+    for dx, dy, s in _LOBES:
         centre = (int(x + dx * w + r.uniform(-2, 2)), int(y + dy * h))
-        cv2.ellipse(
-            im,
-            centre,
-            (max(1, int(w * s * 0.6)), max(1, int(h * s * 0.6))),
-            0,
-            0,
-            360,
-            colour,
-            -1,
-            cv2.LINE_AA,
-        )
+        axes = (max(1, int(w * s * 0.6)), max(1, int(h * s * 0.6)))
+        cv2.ellipse(im, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
 
 
 def _hill(im: np.ndarray, row: float, height: float, length: float, phase: float, colour: Colour) -> None:
@@ -62,9 +51,8 @@ def _plain(r: Rng, colour: str) -> Drawn:
 def _sky(r: Rng) -> Drawn:
     im = _fade((84, 156, 236), (192, 226, 250))
     for _ in range(int(r.integers(3, 6))):
-        _puff(
-            r, im, r.uniform(0, _N), r.uniform(20, _N), r.uniform(36, 64), r.uniform(16, 26), (250, 252, 255)
-        )
+        at, size = (r.uniform(0, _N), r.uniform(20, _N)), (r.uniform(36, 64), r.uniform(16, 26))
+        _puff(r, im, at, size, (250, 252, 255))
     return im, _N
 
 
@@ -106,7 +94,7 @@ def _forest(r: Rng) -> Drawn:
             cv2.rectangle(im, (int(x - w), 0), (int(x + w), row + 8), trunk, -1)
         for i in range(5):
             x = (i + 0.5 * depth) * _N / 5
-            _puff(r, im, x, r.uniform(10, 60) - 12 * depth, 60, 46, leaves)
+            _puff(r, im, (x, r.uniform(10, 60) - 12 * depth), (60, 46), leaves)
     im[row:] = _fade((82, 134, 62), (48, 92, 44), _N - row)
     return im, row
 
@@ -200,9 +188,8 @@ def _room(r: Rng) -> Drawn:
 def _field(r: Rng) -> Drawn:
     im, row = _fade((124, 194, 246), (214, 238, 252)), int(r.uniform(0.52, 0.62) * _N)
     for _ in range(2):
-        _puff(
-            r, im, r.uniform(0, _N), r.uniform(24, 90), r.uniform(36, 56), r.uniform(14, 22), (252, 253, 255)
-        )
+        at, size = (r.uniform(0, _N), r.uniform(24, 90)), (r.uniform(36, 56), r.uniform(14, 22))
+        _puff(r, im, at, size, (252, 253, 255))
     _hill(im, row + 4, 34, r.uniform(50, 80), r.uniform(0, 6), (140, 196, 104))
     im[row:] = _fade((124, 200, 84), (78, 160, 62), _N - row)
     for _ in range(16):
