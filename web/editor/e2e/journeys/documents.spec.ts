@@ -23,10 +23,9 @@ test("what was typed is there after the page was closed, and earlier versions ca
 
   const again = await context.newPage();
   await openEditor(again);
-  await expect(again.getByRole("banner").getByRole("button", { name: "Fake picture", exact: true })).toHaveAttribute(
-    "aria-current",
-    "true",
-  );
+  await expect(
+    again.getByRole("banner").getByRole("button", { name: "Fake picture", exact: true }),
+  ).toHaveAttribute("aria-current", "true");
   await again.getByRole("button", { name: "Form", exact: true }).click();
   await expect(again.getByLabel("Prompt", { exact: true })).toHaveValue("a ship at dawn");
   await showPanel(again, "Workflows");

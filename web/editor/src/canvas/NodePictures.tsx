@@ -1,6 +1,8 @@
 import { fileUrl } from "../server/api";
 import { picturesOf } from "../state/runStore";
 import type { NodeRun } from "../state/runs";
+import { ShownText } from "../widgets/shown/ShownText";
+import { shownBy } from "../widgets/shown/shown";
 import css from "./canvas.module.css";
 
 interface Props {
@@ -11,9 +13,7 @@ interface Props {
 /** What an output node shows: pictures, else text. */
 export function NodePictures({ run, box }: Props) {
   const pictures = picturesOf(run?.ui ?? []);
-  const texts = (run?.ui ?? []).flatMap((item) =>
-    typeof item.text === "string" && item.text ? [item.text] : [],
-  );
+  const texts = shownBy(run?.ui ?? []).filter((shown) => shown.text);
   return (
     <div
       className={`${css.pictures} nodrag nowheel`}
@@ -24,7 +24,7 @@ export function NodePictures({ run, box }: Props) {
         <img key={digest} src={fileUrl(digest)} alt={name} draggable={false} />
       ))}
       {pictures.length > 4 && <span className={css.more}>+{pictures.length - 4}</span>}
-      {!pictures.length && texts.map((text) => <pre key={text}>{text}</pre>)}
+      {!pictures.length && texts.map(({ ui, text }) => <ShownText key={text} kind={ui} text={text} />)}
       {!pictures.length && !texts.length && <span className={css.empty}>Run to see the result</span>}
     </div>
   );

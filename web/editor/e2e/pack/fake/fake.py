@@ -72,7 +72,7 @@ def fake_paste(image: Image, mask: Mask) -> Image:
     return Image(image.pixels * (1 - where) + where)
 
 
-@node(category="fake")
+@node(category="fake", effect=True)
 def fake_words(
     source: Annotated[str, Text()] = "a cat on a chair",
     target: Annotated[str, Text(), Widget("prompt_pair", {"before": "source"})] = "a dog on a chair",
@@ -93,7 +93,7 @@ def fake_words(
     return Saved("text", text=json.dumps({**given, "threshold": threshold, "odd": odd}))
 
 
-@node(category="fake")
+@node(category="fake", effect=True)
 def fake_training(steps: Annotated[int, Range(2, 500)] = 40) -> Saved:
     """Show a falling loss.
 

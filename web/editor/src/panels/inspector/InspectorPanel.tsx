@@ -4,18 +4,17 @@ import { setLook, setMode } from "../../graph/commands";
 import { bodyOf } from "../../graph/document";
 import { isWritable, said, specOf } from "../../graph/links";
 import type { Mode, NodeId, NodeSpec, Scope } from "../../graph/types";
-import { fileUrl } from "../../server/api";
 import { useCatalogue } from "../../state/catalogueStore";
-import { picturesOf, useNodeRun } from "../../state/runStore";
+import { useNodeRun } from "../../state/runStore";
 import type { NodeRun } from "../../state/runs";
 import { useDocument, useDocumentStore } from "../../state/tabs";
 import { useScope, useView } from "../../state/viewStore";
 import { Select, TextField } from "../../ui/Field";
 import { Markdown } from "../../ui/Markdown";
 import { Field } from "../../widgets/Field";
+import { ShownAll } from "../../widgets/shown/ShownAll";
+import { shownBy } from "../../widgets/shown/shown";
 import { useProblems } from "../problems/useProblems";
-import { shownBy } from "../results/results";
-import { ShownText } from "../results/ShownText";
 import { nodeSaid } from "../run/said";
 import styles from "./inspector.module.css";
 import { WorkflowPage } from "./WorkflowPage";
@@ -124,19 +123,15 @@ function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpe
 }
 
 function LastRun({ run }: { run: NodeRun }) {
-  const pictures = picturesOf(run.ui);
   return (
     <section aria-label="Last run" className={styles.run}>
       <h3>Last run</h3>
       <p>{nodeSaid(run)}</p>
       {run.why && <p className={styles.muted}>Why it ran: {run.why}</p>}
       {run.preview && <img src={run.preview} alt="Preview of the work so far" />}
-      {pictures.map((picture) => (
-        <img key={picture.digest} src={fileUrl(picture.digest)} alt={picture.name} />
+      {shownBy(run.ui).map((shown) => (
+        <ShownAll key={shown.files.map((file) => file.digest).join() + shown.text} shown={shown} />
       ))}
-      {shownBy(run.ui).map(
-        (shown) => shown.text && <ShownText key={shown.text} kind={shown.ui} text={shown.text} />,
-      )}
     </section>
   );
 }

@@ -6,11 +6,11 @@ import { fileUrl } from "../../server/api";
 import { Button, IconButton } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
 import { Menu } from "../../ui/Menu";
+import { ShownText } from "../../widgets/shown/ShownText";
 import { useActions } from "./actions";
 import type { Result } from "./results";
 import styles from "./results.module.css";
 import { useAllResults, useResults } from "./resultsStore";
-import { ShownText } from "./ShownText";
 
 const Compare = lazy(async () => ({ default: (await import("../../widgets/imageCompare/Compare")).Compare }));
 
@@ -26,7 +26,7 @@ export function Viewer() {
 }
 
 function Shown({ result }: { result: Result }) {
-  const { view, other } = useResults();
+  const { view, other: chosen } = useResults();
   const all = useAllResults();
   const { sendTo, items } = useActions(result);
   const at = all.findIndex((one) => one.id === result.id);
@@ -39,8 +39,11 @@ function Shown({ result }: { result: Result }) {
     if (event.key === "ArrowLeft") go(-1);
     if (event.key === "ArrowRight") go(1);
   };
-  // By default the picture before it from the same node: what a change of settings did.
+  const pair = pairOf(result, all);
+  const other = chosen ?? pair ?? null;
+  // By default its pair, else the picture before it from the same node: what a change of settings did.
   const partner =
+    pair ??
     all.slice(at + 1).find((one) => one.digest && one.node === result.node) ??
     all.slice(at + 1).find((one) => one.digest);
   const open = items.find((item) => item?.label === "Open its workflow");
@@ -89,7 +92,10 @@ function Shown({ result }: { result: Result }) {
           <Compare
             before={{
               url: fileUrl(other.digest),
-              label: `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})`,
+              label:
+                other === pair
+                  ? "The other one"
+                  : `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})`,
             }}
             after={{ url: fileUrl(result.digest), label: "This one" }}
           />
@@ -101,4 +107,13 @@ function Shown({ result }: { result: Result }) {
       )}
     </div>
   );
+}
+
+/** Return the other one of two pictures that a node showed for comparing: it gives them in pairs. */
+function pairOf(result: Result, all: readonly Result[]): Result | undefined {
+  if (result.kind !== "compare") return undefined;
+  const shown = all.filter(
+    (one) => one.job === result.job && one.node === result.node && one.kind === "compare",
+  );
+  return shown[shown.findIndex((one) => one.id === result.id) ^ 1];
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { merged, resultsOfJob, shownBy } from "./results";
+import { shownBy } from "../../widgets/shown/shown";
+import { merged, resultsOfJob } from "./results";
 
 const job = (id: string, ended: number, digests: string[]) => ({
   id,

@@ -1,20 +1,11 @@
 /** What jobs showed people, newest first. Pure. */
 
 import { z } from "zod";
-import type { JsonObject } from "../../graph/types";
 import type { JobSummary } from "../../server/messages";
 import type { Run } from "../../state/runs";
+import { type Shown, shownBy, zShown } from "../../widgets/shown/shown";
 
-const zShown = z.object({
-  ui: z.string().catch("images"),
-  text: z.string().catch(""),
-  files: z
-    .array(z.object({ digest: z.string(), name: z.string().catch(""), media: z.string().catch("") }))
-    .catch([]),
-});
 const zOutput = z.looseObject({ ui: z.array(zShown).catch([]) });
-
-export type Shown = z.infer<typeof zShown>;
 
 /** One picture, text or plot that a node of a job showed. */
 export interface Result {
@@ -28,11 +19,6 @@ export interface Result {
   readonly digest: string | null;
   readonly name: string;
   readonly text: string;
-}
-
-/** Read what a node showed; what is not understood is left out. */
-export function shownBy(ui: readonly JsonObject[]): Shown[] {
-  return ui.flatMap((item) => zShown.safeParse(item).data ?? []);
 }
 
 /** Return the results of a job as lists of jobs tell them. */

@@ -28,7 +28,13 @@ const event = (kind: string, data: Record<string, unknown>) => ({
 });
 
 test("times are read easily", () => {
-  expect([0.26, 12.4, 61, 3599.6].map(seconds)).toEqual(["0.3 s", "12 s", "1 min 01 s", "60 min 00 s"]);
+  expect([0.26, 1.3, 12.4, 61, 3599.6].map(seconds)).toEqual([
+    "260 ms",
+    "1.3 s",
+    "12 s",
+    "1 min 01 s",
+    "60 min 00 s",
+  ]);
 });
 
 test("progress counts finished nodes and the part of the present one", () => {

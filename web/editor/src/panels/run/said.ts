@@ -11,8 +11,9 @@ const STATES: Readonly<Record<Run["state"], string>> = {
   parked: "Stopped after two crashes",
 };
 
-/** Write a time: `0.3 s`, `12 s`, `3 min 05 s`. */
+/** Write a time: `40 ms`, `1.3 s`, `12 s`, `3 min 05 s`. */
 export function seconds(time: number): string {
+  if (time < 1) return `${Math.round(time * 1000)} ms`;
   if (time < 10) return `${time.toFixed(1)} s`;
   if (time < 60) return `${Math.round(time)} s`;
   const whole = Math.round(time);

@@ -2,9 +2,9 @@
 
 import { lazy, Suspense } from "react";
 import { z } from "zod";
-import styles from "./results.module.css";
+import styles from "./shown.module.css";
 
-const LossPlot = lazy(async () => ({ default: (await import("../../widgets/lossPlot/LossPlot")).LossPlot }));
+const LossPlot = lazy(async () => ({ default: (await import("../lossPlot/LossPlot")).LossPlot }));
 const zPlot = z.object({
   series: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   x_label: z.string().default("step"),
