@@ -8,11 +8,13 @@ guiders that workflows can ask for; regions and windows can be any other functio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from engine.diffusion import discovery, guiders
 from engine.diffusion.denoiser import Denoiser, from_x0, to_x0
 from engine.diffusion.stepping import Denoise
 from engine.errors import BadInput, NotFound
@@ -22,11 +24,14 @@ Conds = Mapping[str, Conditioning]
 """Conditioning by role: `positive`, `negative`, and what a guider adds."""
 
 
-def build(kind: str, denoiser: Denoiser, conds: Conds, **options: float) -> Denoise:
-    """Make the guider called `kind` from conditioning by role and its options."""
-    if kind not in KINDS:
-        raise NotFound(f"There is no guider {kind!r}. Try {', '.join(KINDS)}.")
-    return KINDS[kind](denoiser, conds, **options)
+def build(kind: str, denoiser: Denoiser, conds: Conds, **options: Any) -> Denoise:
+    """Make the guider called `kind`, one of this file or of the package `guiders`, from conditioning and options."""
+    if kind in KINDS:
+        return KINDS[kind](denoiser, conds, **options)
+    if kind not in discovery.names(guiders):
+        raise NotFound(f"There is no guider {kind!r}. Try {', '.join((*KINDS, *discovery.names(guiders)))}.")
+    made: Denoise = discovery.load(guiders, kind, "guider").build(denoiser, conds, **options)
+    return made
 
 
 def conditional(denoiser: Denoiser, conds: Conds) -> Denoise:
@@ -132,7 +137,7 @@ def rescaled(denoiser: Denoiser, x: Tensor, sigma: float, guided: Tensor, c: Ten
 def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor:
     if len(conds) == 1 and conds[0].mask is None and conds[0].area is None:
         return outs[0]
-    weights = [c.strength * _where(c, x) for c in conds]
+    weights = [c.strength * place(c, x) for c in conds]
     total = sum(weights, torch.zeros_like(x[:1, :1]))
     if not bool((total > 0).all()):
         raise BadInput(
@@ -142,7 +147,7 @@ def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor
     return sum((w / total * out for w, out in zip(weights, outs, strict=True)), torch.zeros_like(x))
 
 
-def _where(cond: Cond, x: Tensor) -> Tensor:
+def place(cond: Cond, x: Tensor) -> Tensor:
     """Return the weight of a condition on the latent grid, (1 or B, 1, h, w)."""
     weight = torch.ones_like(x[:1, :1])
     if cond.mask is not None:

@@ -37,6 +37,19 @@ def pairs_of(levels: Levels, count: int, seed: int, *, low: float = 0.0, high: f
     return tuple(Pair(levels.sigma(max(1.0, float(round(k)))), seed + i) for i, k in enumerate(ks))
 
 
+def cell_errors(
+    denoiser: Denoiser, x0: Tensor, prompts: Sequence[Conditioning], pair: Pair, *, norm: str = "l2"
+) -> Tensor:
+    """Return the error of eps in each cell (prompts, B, h, w) at one look, float64, the mean over channels.
+
+    All pictures of a batch see the same noise. `norm`: l2 squared, l1 absolute.
+    """
+    eps = NoiseSource((pair.seed,)).initial(x0[:1]).expand_as(x0)
+    outs = predict(denoiser, x0 + pair.sigma * eps, pair.sigma, prompts)
+    off = torch.stack([(out - x0).double() / pair.sigma for out in outs])  # (P, B, C, h, w)
+    return (off.abs() if norm == "l1" else off.square()).mean(2)
+
+
 def errors(
     denoiser: Denoiser,
     x0: Tensor,
@@ -46,14 +59,8 @@ def errors(
     where: Tensor | None = None,
     norm: str = "l2",
 ) -> Tensor:
-    """Return the mean error of eps (prompts, B) at one look, float64; `where` (B or 1, h, w) weighs cells.
-
-    All pictures of a batch see the same noise. `norm`: l2 squared, l1 absolute.
-    """
-    eps = NoiseSource((pair.seed,)).initial(x0[:1]).expand_as(x0)
-    outs = predict(denoiser, x0 + pair.sigma * eps, pair.sigma, prompts)
-    off = torch.stack([(out - x0).double() / pair.sigma for out in outs])  # (P, B, C, h, w)
-    cells = (off.abs() if norm == "l1" else off.square()).mean(2)  # (P, B, h, w)
+    """Return the mean error of eps (prompts, B) at one look; `where` (B or 1, h, w) weighs cells."""
+    cells = cell_errors(denoiser, x0, prompts, pair, norm=norm)
     if where is None:
         return cells.mean((2, 3))
     weight = where.to(cells).expand(cells.shape[1:])

@@ -13,7 +13,7 @@ from engine.diffusion.text import Tokens, no_embeddings, tokenise
 
 
 class Words:
-    """A `TextNetwork` of 12 tokens a chunk: begin 1, end 2, padding 0; states follow from ids alone."""
+    """A `TextNetwork` of 12 tokens a chunk: begin 1, end 2, padding 0; states follow from the ids up to their own."""
 
     length, width, begin, end, pad = 12, 64, 1, 2, 0
     vectors = staticmethod(no_embeddings)
@@ -40,6 +40,8 @@ class Words:
             torch.stack([torch.randn(self.width, generator=torch.Generator().manual_seed(int(i))) for i in row])
             for row in ids
         ])  # fmt: skip
+        order = torch.arange(1, rows.shape[1] + 1)[None, :, None]
+        rows = rows + rows.cumsum(1) / order  # a token's state knows what came before it
         return rows, rows[:, -1]
 
 

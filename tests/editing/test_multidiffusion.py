@@ -1,0 +1,194 @@
+"""Fusion in the guider: any sampler, no uncovered cell, and the published step-then-average to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from engine.diffusion import attention, guidance
+from engine.diffusion.families.unet import UNet
+from engine.diffusion.guiders.fused import View, coverage, starts, views, window_weights
+from engine.diffusion.noise import NoiseSource
+from engine.diffusion.samplers import get
+from engine.errors import BadInput, NotFound
+from engine.types import Cond, Conditioning, Latent, Noise, Sampler
+from nodes.basics.sampling_custom import sample_custom
+from nodes.editing.multidiffusion import fuse_windows, window_coverage
+from tests.diffusion_models import tiny
+from tests.editing.toys import SD, Toy, context, guider, prompt, spaced
+
+CANVAS = Latent(torch.zeros(1, 2, 8, 30), 2)
+
+
+def sampled(steered, latent=CANVAS, sampler="ddim", seed=3, steps=6):
+    return sample_custom(context(Toy()), steered, Sampler(sampler), spaced(steps), latent, Noise(seed)).latent.samples
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "heun", "euler_ancestral", "uni_pc"])
+def test_a_pointwise_model_does_not_see_the_windows(sampler):
+    plain = guider(0.7, scale=2.0)
+    fused = fuse_windows(plain, 16, 6)
+    torch.testing.assert_close(sampled(fused, sampler=sampler), sampled(plain, sampler=sampler), rtol=1e-4, atol=1e-4)
+
+
+def test_one_window_is_plain_sampling_to_the_bit():
+    plain = guider(0.7, scale=2.0)
+    small = Latent(torch.zeros(1, 2, 8, 8), 2)
+    assert torch.equal(sampled(fuse_windows(plain, 16, 4), small), sampled(plain, small))
+
+
+def test_every_cell_is_covered():
+    for length in (*range(8, 80), 199, 200):
+        for window, stride in ((8, 1), (8, 3), (8, 8), (16, 5), (64, 8)):
+            for wrap in (False, True):
+                count = coverage(8, length, views(8, length, window, stride, wrap=wrap))
+                assert count.min() >= 1, (length, window, stride, wrap)
+    assert starts(70, 64, 8) == [0, 6]  # six columns would be left out otherwise
+    assert starts(50, 64, 8) == [0]
+    with pytest.raises(BadInput, match="left out"):
+        views(8, 30, 8, 9)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.set_num_threads(1)
+    module, _, _ = tiny.networks()
+    attention.install(module)
+    return UNet(module, SD, "eps")
+
+
+def conds(*positive):
+    generator = torch.Generator().manual_seed(0)
+    made = [Cond(torch.randn(1, 5, 64, generator=generator), **more) for more in positive]
+    return {"positive": Conditioning(tuple(made)), "negative": Conditioning((Cond(torch.zeros(1, 5, 64)),))}
+
+
+def euler(x, x0, sigma, sigma_next):
+    return x0 + sigma_next / sigma * (x - x0)
+
+
+@torch.no_grad()
+def test_it_equals_stepping_each_window_and_averaging(network):
+    denoiser, both = network.denoiser, conds({})
+    windows = views(8, 20, 8, 4)
+    fused = guidance.build("fused", denoiser, both, options={"scale": 3.0}, window=8, stride=4)
+    inner = guidance.build("cfg", denoiser, both, scale=3.0)
+    sigmas = spaced(4).values.tolist()
+    x = y = NoiseSource.of(1, 1).initial(torch.zeros(1, 4, 8, 20)) * sigmas[0]
+    for sigma, sigma_next in pairwise(sigmas):
+        x = euler(x, fused(x, sigma), sigma, sigma_next)
+        total, count = torch.zeros_like(y), torch.zeros_like(y)
+        for view in windows:
+            part = view.crop(y)
+            view.add(total, euler(part, inner(part, sigma), sigma, sigma_next))
+            view.add(count, torch.ones_like(part))
+        y = total / count
+    torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("until", [0.0, 1.0])
+def test_regions_equal_stepping_each_and_averaging_with_bootstrapping(network, until):
+    left = torch.zeros(1, 8, 8)
+    left[..., :3] = 1
+    both = conds({"mask": left}, {})
+    bootstrap = {"until": until, "colours": torch.full((1, 4, 1, 1), 0.5), "seed": 1}
+    fused = guidance.build("fused", network.denoiser, both, options={"scale": 2.0}, bootstrap=bootstrap)
+    sigma, sigma_next = 5.0, 2.0
+    eps = NoiseSource.of(1, 1).initial(torch.zeros(1, 4, 8, 8))
+    x = eps * sigma + 0.3
+    got = euler(x, fused(x, sigma), sigma, sigma_next)
+    expected = torch.zeros_like(x)
+    for cond, mask in zip(both["positive"].conds, (left, 1 - left), strict=True):
+        alone = {**both, "positive": Conditioning((replace(cond, mask=None),))}
+        inside = cond.mask is not None and until > 0
+        seen = mask * x + (1 - mask) * (0.5 + sigma * eps) if inside else x
+        guide = guidance.build("cfg", network.denoiser, alone, scale=2.0)
+        expected += mask * euler(seen, guide(seen, sigma), sigma, sigma_next)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_regions_of_a_pointwise_model_are_cut_from_its_own_pictures():
+    mask = torch.zeros(1, 8, 30)
+    mask[..., :12] = 1
+    steered = guider(0.0, scale=1.0)
+    two = Conditioning((prompt(2.0).conds[0], prompt(-1.0).conds[0]))
+    regions = Conditioning((replace(two.conds[0], mask=mask), replace(two.conds[1], mask=1 - mask)))
+    out = sampled(fuse_windows(replace(steered, conds={**steered.conds, "positive": regions}), 16, 8))
+    for mean, part in ((2.0, slice(0, 12)), (-1.0, slice(12, 30))):
+        whole = sampled(guider(mean, scale=1.0))
+        torch.testing.assert_close(out[..., part], whole[..., part], rtol=1e-4, atol=1e-4)
+
+
+class Blur(Toy):
+    """Each cell follows the mean of its window, so that windows matter."""
+
+    def predict(self, x_in, c_noise, cond):
+        return super().predict(0.5 * x_in + 0.5 * x_in.mean((2, 3), keepdim=True), c_noise, cond)
+
+
+def test_wrapping_commutes_with_rolling():
+    fused = fuse_windows(guider(0.4), 16, 6, wrap=True)  # windows of 8 cells, 3 apart, on 30
+    start = NoiseSource.of(0, 1).initial(CANVAS.samples) * SD.sigma_max
+
+    def run(x):
+        latent = Latent(x, 2)
+        return sample_custom(context(Blur()), fused, Sampler("euler"), spaced(4), latent).latent.samples
+
+    torch.testing.assert_close(run(start.roll(6, -1)), run(start).roll(6, -1), rtol=1e-4, atol=1e-3)
+    assert not torch.allclose(run(start.roll(5, -1)), run(start).roll(5, -1), rtol=1e-4, atol=1e-3)
+
+
+def test_the_noise_of_a_step_is_one_for_the_whole_canvas():
+    source = NoiseSource.of(2, 1)
+    like = torch.zeros(1, 8, 64, 256)
+    plain = source.steps(like)(2.0, 1.0)
+    assert plain.var().item() == pytest.approx(1, rel=0.01)
+    seen = []
+    denoise = guidance.build("fused", Toy().denoiser, guider().conds, options={"scale": 1.0}, window=8, stride=4)
+    x = torch.zeros(1, 8, 64, 256)
+    get("euler_ancestral")(
+        lambda y, s: torch.zeros_like(y) + 0 * denoise(y[..., :8, :8], s).sum(), x, spaced(2).values,
+        noise=lambda a, b: (seen.append((a, b)), source.steps(like)(a, b))[1],
+    )  # fmt: skip
+    assert len(seen) == 1
+
+
+def test_weights_fall_towards_the_edges_and_never_to_nothing():
+    for kind in ("uniform", "ramp", "gaussian"):
+        weight = window_weights(8, 8, kind)
+        assert weight.min() > 0
+        assert weight[4, 4] >= weight[0, 0]
+        out = sampled(fuse_windows(guider(0.7), 16, 6, weight=kind))
+        torch.testing.assert_close(out, sampled(guider(0.7)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_view_wraps_around():
+    x = torch.arange(10.0)[None, None, None]
+    view = View(0, 8, 1, 4)
+    assert view.crop(x).flatten().tolist() == [8, 9, 0, 1]
+    canvas = torch.zeros_like(x)
+    view.add(canvas, view.crop(x))
+    assert canvas.flatten().tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 8, 9]
+
+
+def test_coverage_can_be_looked_at():
+    heat = window_coverage(fuse_windows(guider(), 16, 8), CANVAS)
+    assert heat.values.shape == (1, 8, 30)
+    assert heat.values.min() >= 1
+    assert window_coverage(guider(), CANVAS).values.max() == 1
+
+
+def test_what_does_not_fit_is_a_sentence():
+    with pytest.raises(BadInput, match="larger than the window"):
+        fuse_windows(guider(), 16, 32)
+    with pytest.raises(NotFound, match="fused"):
+        guidance.build("sideways", Toy().denoiser, {})
+    mask = torch.zeros(1, 8, 8)
+    masked = {"positive": prompt(1.0).map(mask=mask), "negative": prompt(0.0)}
+    bootstrap = {"until": 1.0, "colours": torch.zeros(1, 2, 1, 1), "seed": 0}
+    with pytest.raises(BadInput, match="background"):
+        guidance.build("fused", Toy().denoiser, masked, options={}, bootstrap=bootstrap)(torch.zeros(1, 2, 8, 8), 2.0)
