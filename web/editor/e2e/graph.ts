@@ -22,6 +22,7 @@ export async function socketAt(page: Page, id: string, handle: string): Promise<
 export async function drag(page: Page, from: Spot, to: Spot): Promise<void> {
   await page.mouse.move(from.x, from.y);
   await page.mouse.down();
+  await page.mouse.move(from.x + 4, from.y); // a drag begins where the pointer is after its first few pixels
   await page.mouse.move((from.x + to.x) / 2, (from.y + to.y) / 2, { steps: 5 });
   await page.mouse.move(to.x, to.y, { steps: 5 });
   await page.mouse.up();
@@ -41,9 +42,14 @@ export async function linkToNew(page: Page, from: [string, string], at: Spot, ch
 export async function choose(page: Page, title: string): Promise<void> {
   const box = page.getByRole("combobox", { name: /^(Find a node|Nodes with)/ });
   await box.fill(title.split(" › ")[0] ?? title);
-  await expect(page.getByRole("option").first()).toContainText(title);
+  await expect(options(page).first()).toContainText(title);
   await box.press("Enter");
   await expect(box).toBeHidden();
+}
+
+/** What the palette lists. */
+export function options(page: Page): Locator {
+  return page.getByRole("listbox", { name: /^(Find a node|Nodes with)/ }).getByRole("option");
 }
 
 export async function addNode(page: Page, title: string, at: Spot): Promise<void> {

@@ -18,8 +18,18 @@ export function ConnectionHint() {
   const refusal = useRefusal((state) => state.refusal);
   useEffect(() => {
     if (!refusal) return;
-    const timer = setTimeout(() => useRefusal.setState({ refusal: null }), STAYS_MS);
-    return () => clearTimeout(timer);
+    const close = () => useRefusal.setState({ refusal: null });
+    const onPress = (event: PointerEvent) => {
+      const isInside = event.target instanceof Element && event.target.closest(`.${css.hint}`);
+      if (!isInside) close();
+    };
+    window.addEventListener("pointerdown", onPress, true);
+    // An offer waits for an answer; a mere reason goes by itself.
+    const timer = refusal.verdict.converter ? undefined : setTimeout(close, STAYS_MS);
+    return () => {
+      window.removeEventListener("pointerdown", onPress, true);
+      clearTimeout(timer);
+    };
   }, [refusal]);
   useEffect(() => {
     if (loose) useRefusal.setState({ refusal: null });

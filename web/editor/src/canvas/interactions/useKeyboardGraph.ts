@@ -25,7 +25,7 @@ export function useKeyboardGraph(nodes: readonly FlowNode[]) {
   const latest = useRef(nodes);
   latest.current = nodes;
   return useCallback(
-    (event: KeyboardEvent<HTMLElement>) => {
+    (event: KeyboardEvent<HTMLDivElement>) => {
       const graph = latest.current.filter((node): node is GraphNode => node.type === "node");
       const { selection, select, announce, reveal } = useView.getState();
       const [id] = selection;

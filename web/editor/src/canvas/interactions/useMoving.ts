@@ -99,18 +99,20 @@ function boxOf({ position, width = 0, height = 0 }: FlowNode) {
   return { ...position, width, height };
 }
 
-/** Return the link that the middle of a node lies on, as the page shows it. */
+/** Return the link that a node lies on, as the page shows it; what is nearer to its middle is found first. */
 function linkUnder(id: string): { node: string; input: string } | null {
   const element = window.document.querySelector(`.react-flow__node[data-id="${CSS.escape(id)}"]`);
   const box = element?.getBoundingClientRect();
   if (!box) return null;
-  for (const part of [0.5, 0.3, 0.7, 0.1, 0.9]) {
-    const found = window.document
-      .elementsFromPoint(box.x + box.width / 2, box.y + box.height * part)
-      .map((one) => one.closest(".react-flow__edge")?.getAttribute("data-id"))
-      .find((name) => name && !name.startsWith(`${id}.`));
-    const dot = found?.lastIndexOf(".") ?? -1;
-    if (found && dot > 0) return { node: found.slice(0, dot), input: found.slice(dot + 1) };
+  for (const across of [0.5, 0.3, 0.7]) {
+    for (const down of [0.5, 0.3, 0.7, 0.1, 0.9]) {
+      const found = window.document
+        .elementsFromPoint(box.x + box.width * across, box.y + box.height * down)
+        .map((one) => one.closest(".react-flow__edge")?.getAttribute("data-id"))
+        .find((name) => name && !name.startsWith(`${id}.`));
+      const dot = found?.lastIndexOf(".") ?? -1;
+      if (found && dot > 0) return { node: found.slice(0, dot), input: found.slice(dot + 1) };
+    }
   }
   return null;
 }

@@ -37,7 +37,7 @@ export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivEle
             ...(ids ? { nodes: ids.map((id) => ({ id })) } : {}),
           }),
         zoom: (by) => void flow.zoomTo(flow.getZoom() * by, { duration: motion() }),
-        focus: () => holder.current?.focus(),
+        focus: () => holder.current?.querySelector<HTMLElement>("[role=application]")?.focus(),
       },
     });
     return () => useCanvas.setState({ port: null, palette: null });
