@@ -6,6 +6,7 @@ import { useRuns } from "../../state/runStore";
 import { useView } from "../../state/viewStore";
 import { Button } from "../../ui/Button";
 import { ResultCard } from "./ResultCard";
+import type { Result } from "./results";
 import styles from "./results.module.css";
 import { useAllResults, useResults } from "./resultsStore";
 
@@ -16,7 +17,7 @@ export function ResultsStrip() {
   const set = useView((view) => view.set);
   const connection = useRuns((runs) => runs.connection);
   const load = useResults((results) => results.load);
-  const results = useAllResults().filter((result) => result.digest !== null);
+  const results = distinct(useAllResults());
   useEffect(() => {
     if (connection === "open") void load();
   }, [connection, load]);
@@ -39,4 +40,10 @@ export function ResultsStrip() {
         ))}
     </section>
   );
+}
+
+/** Pictures only, each once: a run that reused everything adds nothing to look at. */
+function distinct(results: readonly Result[]): Result[] {
+  const seen = new Set<string | null>([null]);
+  return results.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
 }

@@ -2,6 +2,7 @@
 
 import { useMemo } from "react";
 import { create } from "zustand";
+import { useShallow } from "zustand/react/shallow";
 import { api } from "../../server/api";
 import { useRuns } from "../../state/runStore";
 import { merged, type Result, resultsOfJob, resultsOfRun } from "./results";
@@ -54,6 +55,15 @@ export const useResults = create<ResultsState>((set, get) => ({
 /** Return all results that are known, newest first: of what runs now and of the history. */
 export function useAllResults(): readonly Result[] {
   const past = useResults((state) => state.past);
-  const runs = useRuns((state) => state.runs);
-  return useMemo(() => merged(Object.values(runs).flatMap(resultsOfRun), past), [past, runs]);
+  // Progress changes runs ten times a second; only what nodes show, and when a run ended, matters here.
+  const shown = useRuns(
+    useShallow(({ runs }) =>
+      Object.values(runs).flatMap((run) => [run.ended, ...Object.values(run.nodes).map((node) => node.ui)]),
+    ),
+  );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `shown` says when to look at the runs again
+  return useMemo(
+    () => merged(Object.values(useRuns.getState().runs).flatMap(resultsOfRun), past),
+    [past, shown],
+  );
 }
