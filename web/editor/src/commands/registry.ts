@@ -8,8 +8,14 @@ import { isTyping, pressed } from "./keys";
 import { nodeActions } from "./node";
 import type { Action, Context } from "./types";
 import { viewActions } from "./view";
+import { workflowActions } from "./workflow";
 
-export const actions: readonly Action[] = [...editActions, ...nodeActions, ...viewActions];
+export const actions: readonly Action[] = [
+  ...editActions,
+  ...nodeActions,
+  ...viewActions,
+  ...workflowActions,
+];
 
 /** Return what actions work on now, or null while nothing is open. */
 export function currentContext(): Context | null {

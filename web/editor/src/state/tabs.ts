@@ -2,7 +2,8 @@
 
 import { createContext, useContext } from "react";
 import { create, useStore } from "zustand";
-import type { DocumentState, DocumentStore } from "./documentStore";
+import { emptyWorkflow } from "../graph/document";
+import { createDocument, type DocumentState, type DocumentStore } from "./documentStore";
 
 interface Tabs {
   readonly open: readonly DocumentStore[];
@@ -23,6 +24,7 @@ export const useTabs = create<Tabs>((set) => ({
   close: (document) =>
     set(({ open, active }) => {
       const rest = open.filter((other) => other !== document);
+      if (!rest.length) rest.push(createDocument(emptyWorkflow())); // there is always something to work on
       const place = Math.max(0, open.indexOf(document) - 1);
       return { open: rest, active: active === document ? (rest[place] ?? null) : active };
     }),

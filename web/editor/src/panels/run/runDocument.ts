@@ -7,6 +7,7 @@ import { writeWorkflow } from "../../graph/document";
 import { useCatalogue } from "../../state/catalogueStore";
 import type { DocumentStore } from "../../state/documentStore";
 import { useRuns } from "../../state/runStore";
+import { saveNow } from "../../state/saving";
 import { useView } from "../../state/viewStore";
 import { type SeedMode, seedsFor, seedsOf } from "./seeds";
 
@@ -49,6 +50,7 @@ export async function runDocument(document: DocumentStore, outputs: string[] = [
     if (!job) break;
     taken += 1;
   }
+  if (taken) void saveNow(document); // what has results should be there when the page is loaded again
   say(key, taken);
   return taken;
 }
