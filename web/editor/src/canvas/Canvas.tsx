@@ -1,4 +1,4 @@
-import { Background, BackgroundVariant, ReactFlow, ReactFlowProvider } from "@xyflow/react";
+import { Background, BackgroundVariant, ReactFlow, ReactFlowProvider, useStoreApi } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { useCallback, useMemo, useRef, useState } from "react";
 import type { Point } from "../graph/types";
@@ -42,6 +42,15 @@ export function Canvas() {
   );
 }
 
+/**
+ * Sizes and sockets are computed. React Flow would measure each node that it mounts all the same, and lose the sockets of
+ * nodes that are too far away to show any, and with them their links.
+ */
+function useNoMeasuring(): void {
+  const store = useStoreApi();
+  useState(() => store.setState({ updateNodeInternals: () => {} }));
+}
+
 function Graph() {
   const workflow = useDocument((document) => document.workflow);
   const readOnly = useDocument((document) => document.readOnly);
@@ -61,6 +70,7 @@ function Graph() {
     () => maker.flowEdges(workflow, catalogue, scope, selectedLinks),
     [maker, workflow, catalogue, scope, selectedLinks],
   );
+  useNoMeasuring();
   const port = usePort(nodes, holder);
   const moves = useMoving(nodes, moving, setMoving);
   const links = useConnecting();

@@ -1,6 +1,7 @@
 import { type NodeProps, NodeResizer } from "@xyflow/react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { setFrame } from "../graph/commands";
+import { GESTURE } from "../graph/history";
 import { useDocumentStore } from "../state/tabs";
 import { useScope } from "../state/viewStore";
 import css from "./canvas.module.css";
@@ -10,6 +11,7 @@ import type { FrameNode } from "./flow";
 export function FrameView({ id, data: { frame }, selected }: NodeProps<FrameNode>) {
   const document = useDocumentStore();
   const scope = useScope();
+  const gesture = useRef("");
   const [draft, setDraft] = useState<string | null>(null);
   const save = (change: Partial<typeof frame>, label: string) =>
     document.getState().run(setFrame(scope, id, { ...frame, ...change }, label));
@@ -23,7 +25,19 @@ export function FrameView({ id, data: { frame }, selected }: NodeProps<FrameNode
         isVisible={selected}
         minWidth={160}
         minHeight={100}
-        onResizeEnd={(_, { x, y, width, height }) => save({ x, y, width, height }, "resize frame")}
+        onResizeStart={() => {
+          gesture.current = `${GESTURE}${id} ${performance.now()}`;
+        }}
+        onResize={(_, { x, y, width, height }) => {
+          const box = {
+            ...frame,
+            x: Math.round(x),
+            y: Math.round(y),
+            width: Math.round(width),
+            height: Math.round(height),
+          };
+          document.getState().run({ ...setFrame(scope, id, box, "resize frame"), merge: gesture.current });
+        }}
       />
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the title can also be changed in the inspector */}
       <div className={`${css.frameTitle} frame-grip`} onDoubleClick={() => setDraft(frame.title)}>

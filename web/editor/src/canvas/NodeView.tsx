@@ -1,7 +1,8 @@
 import { type NodeProps, NodeResizer, useStore } from "@xyflow/react";
-import { memo, useId } from "react";
-import { clearInput, setInput, setLook } from "../graph/commands";
+import { memo, useId, useRef } from "react";
+import { all, clearInput, place, setInput, setLook } from "../graph/commands";
 import { escapeValue, isLink, SUBGRAPH, unescapeValue } from "../graph/document";
+import { GESTURE } from "../graph/history";
 import type { LinkRow, WidgetRow } from "../graph/size";
 import type { InputSpec, Json, Problem } from "../graph/types";
 import { useNodeRun } from "../state/runStore";
@@ -189,17 +190,24 @@ function Control({ id, node, spec, written }: ControlProps) {
 function Resizer({ id, data }: { id: string; data: NodeData }) {
   const document = useDocumentStore();
   const scope = useScope();
+  const gesture = useRef("");
   return (
     <NodeResizer
       lineClassName={css.resizeLine ?? ""}
       handleClassName={css.resizeGrip ?? ""}
       minWidth={160}
       minHeight={data.shape.least}
-      onResizeEnd={(_, { width, height }) =>
-        document
-          .getState()
-          .run(setLook(scope, [id], { width: Math.round(width), height: Math.round(height) }, "resize node"))
-      }
+      onResizeStart={() => {
+        gesture.current = `${GESTURE}${id} ${performance.now()}`;
+      }}
+      onResize={(_, { x, y, width, height }) => {
+        const size = { width: Math.round(width), height: Math.round(height) };
+        const steps = [
+          setLook(scope, [id], size, "resize"),
+          place(scope, { [id]: { x: Math.round(x), y: Math.round(y) } }),
+        ];
+        document.getState().run({ ...all("resize node", steps), merge: gesture.current });
+      }}
     />
   );
 }

@@ -8,6 +8,9 @@ enablePatches();
 const BYTES_MAX = 32 * 2 ** 20; // by bytes, not steps: a pasted picture list weighs more than a thousand moves
 const MERGE_MS = 1500;
 
+/** A `merge` key that begins so joins however long the hand rests: it names one gesture. */
+export const GESTURE = "gesture ";
+
 export interface Step {
   readonly label: string;
   readonly merge: string | undefined;
@@ -58,9 +61,8 @@ export function redo(now: Edited): (Edited & { label: string }) | null {
 
 function append(past: readonly Step[], step: Step): Step[] {
   const last = past.at(-1);
-  if (!last || step.merge === undefined || last.merge !== step.merge || step.at - last.at > MERGE_MS) {
-    return [...past, step];
-  }
+  const isLate = !step.merge?.startsWith(GESTURE) && step.at - (last?.at ?? 0) > MERGE_MS;
+  if (!last || step.merge === undefined || last.merge !== step.merge || isLate) return [...past, step];
   const joined = {
     ...step,
     patches: [...last.patches, ...step.patches],

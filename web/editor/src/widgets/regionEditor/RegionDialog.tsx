@@ -90,7 +90,7 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
         <div
           ref={stage}
           className={styles.stage}
-          style={{ aspectRatio: ratio }}
+          style={{ aspectRatio: ratio, maxWidth: `min(100%, ${62 * ratio}vh)` }}
           onPointerDown={(event) =>
             begin(event, "new", regions.length, { x: 0, y: 0, width: 0, height: 0, text: "" })
           }
