@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.bozzetto.generate import sheet
 from models.bozzetto.judge import metrics
 from models.bozzetto.judge.read import Reading, Seen
 from models.bozzetto.judge.score import accuracy, mask_iou, verdict
@@ -81,3 +82,12 @@ def test_the_memorisation_alarm_finds_a_copy():
     which, likeness = metrics.nearest(scenes[[3]], scenes)
     assert which[0] == 3
     assert likeness[0] > 0.999
+
+
+def test_a_sheet_has_ten_in_a_row():
+    images = np.stack([scene(seed).image for seed in range(12)])
+    whole = sheet(images)
+    assert whole.shape == (256, 1280, 3)
+    assert np.array_equal(whole[128:, 128:256], images[11])
+    assert (whole[128:, 256:] == 255).all()
+    assert np.array_equal(sheet(images[:1]), images[0])
