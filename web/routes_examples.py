@@ -90,7 +90,7 @@ async def bring(parts: Parts, request: web.Request) -> Imported:
         body += chunk
         if len(body) > UPLOAD_BYTES:
             raise TooLarge(f"A file may have {UPLOAD_BYTES // 2**20} MiB.")
-    parsed = await asyncio.to_thread(lambda: workflow.parse(_workflow_in(bytes(body))))
+    parsed = await asyncio.to_thread(lambda: workflow.parse(_ours(_workflow_in(bytes(body)))))
     return Imported(str(parsed.rest.get("name") or "")[:200], parsed.to_json())
 
 
@@ -108,6 +108,15 @@ def _workflow_in(data: bytes) -> JsonObject:
         raise BadFile("This is neither a picture (PNG, WebP, JPEG) nor a workflow in JSON.") from error
     if not isinstance(plain, dict):
         raise BadFile("A workflow in JSON is an object with `nodes`.")
+    return plain
+
+
+def _ours(plain: JsonObject) -> JsonObject:
+    """Return `plain`, unless it is one of ComfyUI's two kinds of file, which `parse` would only call broken."""
+    values = plain.values()
+    is_prompt = bool(values) and all(isinstance(node, dict) and "class_type" in node for node in values)
+    if is_prompt or (isinstance(plain.get("nodes"), list) and "links" in plain):
+        raise BadFile("This is a workflow of ComfyUI; only Sfumato's own workflows can be opened yet.")
     return plain
 
 

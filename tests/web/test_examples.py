@@ -69,6 +69,8 @@ async def test_json_is_read_whole_or_bare(served: Served) -> None:
         (b"hello", "neither a picture"),
         (b"[1]", "an object with `nodes`"),
         (b'{"nodes": []}', "an object of nodes by id"),
+        (b'{"nodes": [], "links": []}', "ComfyUI"),
+        (b'{"1": {"class_type": "KSampler", "inputs": {}}}', "ComfyUI"),
         (b'{"format": "sfumato/9", "nodes": {}}', "is unknown"),
         (b"\x89PNG\r\n\x1a\nrest", "PNG"),
     ],
