@@ -60,15 +60,14 @@ export function DropTarget() {
       setFailed("");
       setDropped(file);
     };
-    const listeners = { dragenter: enter, dragleave: leave, dragover: over, drop } as const;
-    for (const [kind, hear] of Object.entries(listeners))
-      window.addEventListener(kind, hear as EventListener);
-    window.addEventListener("paste", paste);
-    return () => {
-      for (const [kind, hear] of Object.entries(listeners))
-        window.removeEventListener(kind, hear as EventListener);
-      window.removeEventListener("paste", paste);
-    };
+    const stop = new AbortController();
+    const { signal } = stop;
+    window.addEventListener("dragenter", enter, { signal });
+    window.addEventListener("dragleave", leave, { signal });
+    window.addEventListener("dragover", over, { signal });
+    window.addEventListener("drop", drop, { signal });
+    window.addEventListener("paste", paste, { signal });
+    return () => stop.abort();
   }, []);
 
   const dropOn = (event: DragEvent, act: (file: File) => void) => {

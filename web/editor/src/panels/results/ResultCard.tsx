@@ -3,8 +3,8 @@
 import { fileUrl } from "../../server/api";
 import { useView } from "../../state/viewStore";
 import { ContextMenu } from "../../ui/Menu";
+import { RESULT_TYPE } from "../../widgets/image/dragged";
 import { useActions } from "./actions";
-import { RESULT_TYPE } from "./dragged";
 import type { Result } from "./results";
 import styles from "./results.module.css";
 import { useResults } from "./resultsStore";

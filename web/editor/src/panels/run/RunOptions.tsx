@@ -2,15 +2,14 @@
 
 import { ChevronDown, Square } from "lucide-react";
 import { api } from "../../server/api";
+import { COUNT_MAX, type SeedMode, useRunSettings } from "../../state/runSettings";
 import { useLatestRun } from "../../state/runStore";
 import type { Run } from "../../state/runs";
 import { useDocument } from "../../state/tabs";
 import { Button, IconButton } from "../../ui/Button";
 import { Popover } from "../../ui/Popover";
 import styles from "./run.module.css";
-import { COUNT_MAX, useRunSettings } from "./runDocument";
 import { progressOf, seconds } from "./said";
-import type { SeedMode } from "./seeds";
 
 const SEEDS: readonly { mode: SeedMode; label: string }[] = [
   { mode: "keep", label: "stay as they are" },

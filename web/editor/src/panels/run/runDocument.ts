@@ -1,31 +1,14 @@
 /** Pressing Run: seeds are set, jobs are queued, and a refusal leads to its first reason. */
 
-import { create } from "zustand";
-import { persist } from "zustand/middleware";
 import { all, setInput } from "../../graph/commands";
 import { writeWorkflow } from "../../graph/document";
 import { useCatalogue } from "../../state/catalogueStore";
 import type { DocumentStore } from "../../state/documentStore";
+import { useRunSettings } from "../../state/runSettings";
 import { useRuns } from "../../state/runStore";
 import { saveNow } from "../../state/saving";
 import { useView } from "../../state/viewStore";
-import { type SeedMode, seedsFor, seedsOf } from "./seeds";
-
-interface RunSettings {
-  readonly count: number;
-  readonly seeds: SeedMode;
-  /** Seeds that stay as they are, `document/node.input`. */
-  readonly locked: readonly string[];
-  readonly set: (change: Partial<Pick<RunSettings, "count" | "seeds" | "locked">>) => void;
-}
-
-export const COUNT_MAX = 100;
-
-export const useRunSettings = create<RunSettings>()(
-  persist((set) => ({ count: 1, seeds: "keep", locked: [], set: (change) => set(change) }), {
-    name: "sfumato-run",
-  }),
-);
+import { seedsFor, seedsOf } from "./seeds";
 
 /** Queue the document as often as the settings say. Returns how many runs were taken. */
 export async function runDocument(document: DocumentStore, outputs: string[] = []): Promise<number> {

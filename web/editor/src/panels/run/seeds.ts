@@ -3,9 +3,7 @@
 import { isLink, unescapeValue } from "../../graph/document";
 import { specOf } from "../../graph/links";
 import type { Catalogue, NodeId, Workflow } from "../../graph/types";
-
-/** What happens to the seeds before each run. */
-export type SeedMode = "keep" | "next" | "random";
+import type { SeedMode } from "../../state/runSettings";
 
 export interface SeedField {
   readonly node: NodeId;

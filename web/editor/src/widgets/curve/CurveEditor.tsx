@@ -1,6 +1,6 @@
 /** A curve with points to drag; each point is a control of its own for the keyboard. */
 
-import { type KeyboardEvent, type PointerEvent, useRef } from "react";
+import { type KeyboardEvent, useRef } from "react";
 import { addKnot, heightAt, type Knot, moveKnot, removeKnot } from "./curve";
 import styles from "./curve.module.css";
 
@@ -22,7 +22,7 @@ const MOVES: Readonly<Record<string, Knot>> = {
 export function CurveEditor({ knots, label, disabled, onChange }: Props) {
   const box = useRef<SVGSVGElement>(null);
   const dragged = useRef<number | null>(null);
-  const spot = (event: PointerEvent): Knot => {
+  const spot = (event: { clientX: number; clientY: number }): Knot => {
     const frame = box.current?.getBoundingClientRect();
     if (!frame) return [0, 0];
     return [(event.clientX - frame.left) / frame.width, 1 - (event.clientY - frame.top) / frame.height];
@@ -49,9 +49,7 @@ export function CurveEditor({ knots, label, disabled, onChange }: Props) {
         preserveAspectRatio="none"
         role="img"
         aria-label={`${label}: curve with ${knots.length} points. Double click adds one, Delete removes one.`}
-        onDoubleClick={(event) =>
-          !disabled && onChange(addKnot(knots, spot(event as unknown as PointerEvent)))
-        }
+        onDoubleClick={(event) => !disabled && onChange(addKnot(knots, spot(event)))}
       >
         <path className={styles.grid} d="M0 1L1 0M0 .5H1M.5 0V1" />
         <path className={styles.line} d={line.join("")} />

@@ -2,7 +2,6 @@
 
 import { Brush, FolderOpen, Upload } from "lucide-react";
 import { type ClipboardEvent, type DragEvent, lazy, Suspense, useRef, useState } from "react";
-import { RESULT_TYPE } from "../../panels/results/dragged";
 import { api, fileUrl } from "../../server/api";
 import type { Stored } from "../../server/messages";
 import { useCatalogue } from "../../state/catalogueStore";
@@ -11,6 +10,7 @@ import { IconButton } from "../../ui/Button";
 import { TextField } from "../../ui/Field";
 import { Popover } from "../../ui/Popover";
 import type { WidgetProps } from "../types";
+import { RESULT_TYPE } from "./dragged";
 import styles from "./image.module.css";
 import { givesMask } from "./under";
 import { forgetFile, useInputFile } from "./useInputFile";

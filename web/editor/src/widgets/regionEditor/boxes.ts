@@ -1,5 +1,6 @@
 /** Boxes with a text on a picture. Places and sizes are parts of the picture, 0..1, so that they outlive a resize. */
 
+import { isObject } from "../../graph/document";
 import type { Json } from "../../graph/types";
 
 export interface Region {
@@ -16,8 +17,8 @@ export const SMALLEST = 0.02;
 export function readRegions(value: Json): Region[] {
   const list = Array.isArray(value) ? value : [];
   return list.flatMap((plain: Json) => {
-    if (typeof plain !== "object" || plain === null || Array.isArray(plain)) return [];
-    const { x, y, width, height, text } = plain as Record<string, Json>;
+    if (!isObject(plain)) return [];
+    const { x, y, width, height, text } = plain;
     if (![x, y, width, height].every((n) => typeof n === "number" && Number.isFinite(n))) return [];
     const box = { x: Number(x), y: Number(y), width: Number(width), height: Number(height) };
     return [{ ...kept(box), text: typeof text === "string" ? text : "" }];

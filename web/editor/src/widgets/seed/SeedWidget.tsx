@@ -1,7 +1,7 @@
 /** A seed: thrown anew, or locked so that Run leaves it alone. */
 
 import { Dices, Lock, LockOpen } from "lucide-react";
-import { useRunSettings } from "../../panels/run/runDocument";
+import { useRunSettings } from "../../state/runSettings";
 import { useDocument } from "../../state/tabs";
 import { IconButton } from "../../ui/Button";
 import basic from "../basic/basic.module.css";
