@@ -15,8 +15,9 @@ BENCHES = {
     "start": "engine.bench.start",
     "durability": "engine.bench.durability",
     "model": "models.bozzetto.bench",
+    "methods": "engine.bench.methods",
 }  # each has run(**options) -> figures by name, and may have table(figures) -> lines
-COUNTED = {"durability": "kills", "model": "number"}  # what `--count` counts
+COUNTED = {"durability": "kills", "model": "number", "methods": "seeds"}  # what `--count` counts
 
 
 def main(args: argparse.Namespace) -> int:
@@ -24,7 +25,10 @@ def main(args: argparse.Namespace) -> int:
     module = importlib.import_module(BENCHES[args.what])
     if args.count and args.what not in COUNTED:
         raise BadInput(f"bench {args.what} counts nothing; leave --count out.")
-    figures = module.run(**({COUNTED[args.what]: args.count} if args.count else {}))
+    if args.method and args.what != "methods":
+        raise BadInput(f"bench {args.what} knows no methods; leave --method out.")
+    chosen = {"method": args.method} if args.method else {}
+    figures = module.run(**chosen, **({COUNTED[args.what]: args.count} if args.count else {}))
     print(json.dumps(figures) if args.json else "\n".join(getattr(module, "table", table)(figures)))
     return 0
 

@@ -117,8 +117,11 @@ def _queue(command: argparse.ArgumentParser) -> None:
 
 
 def _bench(command: argparse.ArgumentParser) -> None:
-    command.add_argument("what", choices=("engine", "start", "durability", "model"), help="what to measure")
-    command.add_argument("--count", type=_count, metavar="N", help="durability: kills; model: prompts (100, 200)")
+    command.add_argument("what", choices=("engine", "start", "durability", "model", "methods"),
+                         help="what to measure")  # fmt: skip
+    command.add_argument("--count", "--seeds", type=_count, metavar="N",
+                         help="durability: kills; model: prompts; methods: seeds each (100, 200, 20)")  # fmt: skip
+    command.add_argument("--method", metavar="NAME", help="methods: measure this one alone")
     command.add_argument("--json", action="store_true", help="print one object")
 
 

@@ -45,8 +45,8 @@ def replaced(source: Tokens, target: Tokens) -> tuple[Tensor, Tensor]:
         else:
             mapping[torch.tensor(i)[:, None], torch.tensor(j)] = 1 / len(j)
     rest, others = _outside_words(source), _outside_words(target)
-    for k, i in enumerate(rest):
-        mapping[i, others[k] if k < len(others) else size - 1] = 1
+    for k, position in enumerate(rest):
+        mapping[position, others[k] if k < len(others) else size - 1] = 1
     return mapping, torch.zeros(size)
 
 

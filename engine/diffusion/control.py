@@ -29,7 +29,7 @@ class Controller:
     """Attention control of one run down `sigmas` (steps + 1,)."""
 
     def __init__(self, control: AttentionControl, sigmas: Tensor, *, keep: bool = True) -> None:
-        self.sigmas = sigmas.double().tolist()
+        self.sigmas: list[float] = sigmas.double().tolist()
         self.sigma = self.sigmas[0] if self.sigmas else 0.0
         self._sums: dict[tuple[int, int], Tensor] = {}
         self._counts: dict[tuple[int, int], int] = {}
@@ -87,7 +87,7 @@ class Controller:
     def _record(self, layer: Layer, probs: Tensor) -> Tensor:
         h, w = layer.size
         if h * w <= CELLS_MAX and h * w == probs.shape[2]:
-            mean = probs.mean(1).transpose(1, 2).unflatten(2, (h, w)).float().cpu()  # (B, T, h, w)
+            mean = probs.mean(1).transpose(1, 2).reshape(len(probs), -1, h, w).float().cpu()  # (B, T, h, w)
             self._sums[h, w] = self._sums[h, w] + mean if (h, w) in self._sums else mean
             self._counts[h, w] = self._counts.get((h, w), 0) + 1
         return probs
@@ -154,8 +154,8 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not run.within(start, 1.0):
             return q, k, v
-        sources = [_halves(t)[0] for t in (k, v)]
-        return q, *(torch.cat([s, s]) for s in sources)
+        keys, values = (_halves(t)[0] for t in (k, v))
+        return q, torch.cat([keys, keys]), torch.cat([values, values])
 
     return (Hook("qkv", qkv, lambda layer: not layer.cross and layer.place == "up"),)
 

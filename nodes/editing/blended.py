@@ -86,7 +86,8 @@ def per_pixel_strength(latent: Latent, strength: Mask, grow: Annotated[float, Ra
         strength: How much may change where.
         grow: Grows what is held by so many latent cells at the noisiest level, and ever less below.
     """
-    small = F.adaptive_avg_pool2d(strength.values[:, None], latent.samples.shape[-2:])[:, 0]
+    h, w = latent.samples.shape[-2:]
+    small = F.adaptive_avg_pool2d(strength.values[:, None], (h, w))[:, 0]
     return Blend("per_pixel", small[None], latent.samples, options={"dilate": grow})
 
 

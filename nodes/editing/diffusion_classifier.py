@@ -70,7 +70,7 @@ def rank_captions(
     best, lines = [], []
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, stages[-1].looks, seed, low=low, high=high)
-        for i, picture in enumerate(latent.samples.float().split(1)):
+        for i, picture in enumerate(torch.chunk(latent.samples.float(), len(latent.samples))):
             found = classify(
                 network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=ctx.progress
             )

@@ -60,7 +60,8 @@ def paint_strokes(image: Image, strokes: Annotated[dict[str, Any], Widget("strok
     canvas, mask = image.pixels.numpy().copy(), np.zeros((height, width), np.float32)
     for points, color, thick in map(_stroke, _listed(strokes)):
         line = (np.array(points, np.float64) * (width - 1, height - 1)).round().astype(np.int32)
-        for layer, value in ((mask, 1.0), *((picture, color) for picture in canvas)):
+        layers: list[tuple[Any, Any]] = [(mask, 1.0), *((picture, color) for picture in canvas)]
+        for layer, value in layers:
             cv2.polylines(layer, [line], False, value, thick, cv2.LINE_8)
             cv2.circle(layer, [int(v) for v in line[0]], max(1, thick // 2), value, -1)
     return ImageAndMask(Image(torch.from_numpy(canvas)), Mask(torch.from_numpy(mask)[None].repeat(batch, 1, 1)))
@@ -73,7 +74,7 @@ def _listed(strokes: Any) -> list[Any]:
     return found
 
 
-def _stroke(plain: Any) -> tuple[list[list[float]], tuple[float, float, float], int]:
+def _stroke(plain: Any) -> tuple[Any, tuple[float, float, float], int]:
     """Return points in 0..1, colour and width of a stroke; BadInput says what is wrong with it."""
     if not isinstance(plain, dict):
         raise BadInput('A stroke is {"points": [[x, y], ...], "color": "#rrggbb", "width": 8}.', field="strokes")
