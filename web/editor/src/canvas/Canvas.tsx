@@ -1,4 +1,11 @@
-import { Background, BackgroundVariant, ReactFlow, ReactFlowProvider, useStoreApi } from "@xyflow/react";
+import {
+  Background,
+  BackgroundVariant,
+  ReactFlow,
+  ReactFlowProvider,
+  useStore,
+  useStoreApi,
+} from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { useCallback, useMemo, useRef, useState } from "react";
 import type { Point } from "../graph/types";
@@ -13,6 +20,7 @@ import { ConnectionHint } from "./ConnectionHint";
 import css from "./canvas.module.css";
 import { EmptyHint } from "./EmptyHint";
 import { FrameView } from "./FrameView";
+import { FAR, FarContext } from "./far";
 import { FlowMaker, type FlowNode, type LinkEdge } from "./flow";
 import { useConnecting } from "./interactions/useConnecting";
 import { useKeyboardGraph } from "./interactions/useKeyboardGraph";
@@ -71,6 +79,7 @@ function Graph() {
     [maker, workflow, catalogue, scope, selectedLinks],
   );
   useNoMeasuring();
+  const isFar = useStore((state) => state.transform[2] < FAR);
   const port = usePort(nodes, holder);
   const moves = useMoving(nodes, moving, setMoving);
   const links = useConnecting();
@@ -94,39 +103,41 @@ function Graph() {
       onDragOver={port.onDragOver}
       onDrop={port.onDrop}
     >
-      <ReactFlow<FlowNode, LinkEdge>
-        nodes={nodes}
-        edges={edges}
-        nodeTypes={NODE_TYPES}
-        edgeTypes={EDGE_TYPES}
-        {...moves}
-        {...links}
-        aria-label={`Workflow graph, ${count} ${count === 1 ? "node" : "nodes"}. Arrow keys go from node to node, Enter into its fields, C connects.`}
-        tabIndex={0}
-        onKeyDown={onKeyDown}
-        fitView
-        fitViewOptions={FIT}
-        minZoom={0.05}
-        maxZoom={2.5}
-        onlyRenderVisibleElements
-        nodesFocusable={false}
-        edgesFocusable={false}
-        elevateNodesOnSelect
-        disableKeyboardA11y
-        nodesDraggable={!readOnly}
-        nodesConnectable={!readOnly}
-        deleteKeyCode={null}
-        panActivationKeyCode={null}
-        selectionKeyCode="Shift"
-        multiSelectionKeyCode={["Shift", "Meta", "Control"]}
-        zoomOnDoubleClick={false}
-        connectOnClick={false}
-        connectionRadius={18}
-        nodeDragThreshold={3}
-        proOptions={{ hideAttribution: false }}
-      >
-        <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
-      </ReactFlow>
+      <FarContext value={isFar}>
+        <ReactFlow<FlowNode, LinkEdge>
+          nodes={nodes}
+          edges={edges}
+          nodeTypes={NODE_TYPES}
+          edgeTypes={EDGE_TYPES}
+          {...moves}
+          {...links}
+          aria-label={`Workflow graph, ${count} ${count === 1 ? "node" : "nodes"}. Arrow keys go from node to node, Enter into its fields, C connects.`}
+          tabIndex={0}
+          onKeyDown={onKeyDown}
+          fitView
+          fitViewOptions={FIT}
+          minZoom={0.05}
+          maxZoom={2.5}
+          onlyRenderVisibleElements
+          nodesFocusable={false}
+          edgesFocusable={false}
+          elevateNodesOnSelect
+          disableKeyboardA11y
+          nodesDraggable={!readOnly}
+          nodesConnectable={!readOnly}
+          deleteKeyCode={null}
+          panActivationKeyCode={null}
+          selectionKeyCode="Shift"
+          multiSelectionKeyCode={["Shift", "Meta", "Control"]}
+          zoomOnDoubleClick={false}
+          connectOnClick={false}
+          connectionRadius={18}
+          nodeDragThreshold={3}
+          proOptions={{ hideAttribution: false }}
+        >
+          <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
+        </ReactFlow>
+      </FarContext>
       <Breadcrumb />
       <SelectionBar />
       {minimap && <Minimap nodes={nodes} />}

@@ -1,10 +1,11 @@
 import { BaseEdge, type EdgeProps, useReactFlow } from "@xyflow/react";
-import { type PointerEvent, useState } from "react";
+import { type PointerEvent, useContext, useState } from "react";
 import { bend } from "../graph/commands";
 import type { Point } from "../graph/types";
 import { useDocumentStore } from "../state/tabs";
 import { useScope } from "../state/viewStore";
 import css from "./canvas.module.css";
+import { FarContext } from "./far";
 import { HIT, type LinkEdge, socketName } from "./flow";
 import { linkPath } from "./linkPath";
 import { colorOf } from "./typeLook";
@@ -21,6 +22,7 @@ export function LinkView({
   data,
   selected,
 }: EdgeProps<LinkEdge>) {
+  const isFar = useContext(FarContext);
   const document = useDocumentStore();
   const scope = useScope();
   const flow = useReactFlow();
@@ -47,34 +49,35 @@ export function LinkView({
       <BaseEdge
         id={id}
         path={linkPath(from, bends, to)}
-        interactionWidth={16}
+        interactionWidth={isFar ? 0 : 16}
         style={{ stroke: colorOf(data?.type ?? "ANY"), strokeWidth: selected ? 4 : 2 }}
       />
-      {bends.map((point, place) => (
-        // biome-ignore lint/a11y/noStaticElementInteractions: looks only; what a link joins is changed by keys
-        <circle
-          // biome-ignore lint/suspicious/noArrayIndexKey: a bend is its place on the link
-          key={place}
-          className={`${css.bend} nodrag nopan`}
-          cx={point.x}
-          cy={point.y}
-          r={6}
-          fill={colorOf(data?.type ?? "ANY")}
-          onPointerDown={(event) => {
-            event.stopPropagation();
-            event.currentTarget.setPointerCapture(event.pointerId);
-          }}
-          onPointerMove={drag(place)}
-          onPointerUp={() => {
-            if (dragged) save(dragged);
-            setDragged(null);
-          }}
-          onDoubleClick={(event) => {
-            event.stopPropagation();
-            save(bends.filter((_, n) => n !== place));
-          }}
-        />
-      ))}
+      {!isFar &&
+        bends.map((point, place) => (
+          // biome-ignore lint/a11y/noStaticElementInteractions: looks only; what a link joins is changed by keys
+          <circle
+            // biome-ignore lint/suspicious/noArrayIndexKey: a bend is its place on the link
+            key={place}
+            className={`${css.bend} nodrag nopan`}
+            cx={point.x}
+            cy={point.y}
+            r={6}
+            fill={colorOf(data?.type ?? "ANY")}
+            onPointerDown={(event) => {
+              event.stopPropagation();
+              event.currentTarget.setPointerCapture(event.pointerId);
+            }}
+            onPointerMove={drag(place)}
+            onPointerUp={() => {
+              if (dragged) save(dragged);
+              setDragged(null);
+            }}
+            onDoubleClick={(event) => {
+              event.stopPropagation();
+              save(bends.filter((_, n) => n !== place));
+            }}
+          />
+        ))}
     </g>
   );
 }

@@ -1,5 +1,5 @@
-import { type NodeProps, NodeResizer, useStore } from "@xyflow/react";
-import { memo, useId, useRef } from "react";
+import { type NodeProps, NodeResizer } from "@xyflow/react";
+import { memo, useContext, useId, useRef } from "react";
 import { all, clearInput, place, setInput, setLook } from "../graph/commands";
 import { escapeValue, isLink, SUBGRAPH, unescapeValue } from "../graph/document";
 import { GESTURE } from "../graph/history";
@@ -10,6 +10,7 @@ import { useDocument, useDocumentStore } from "../state/tabs";
 import { useRunId, useScope, useView } from "../state/viewStore";
 import { widgetFor } from "../widgets/registry";
 import css from "./canvas.module.css";
+import { FarContext } from "./far";
 import type { GraphNode, NodeData } from "./flow";
 import { NodeBadges } from "./NodeBadges";
 import { LivePreview, NodePictures } from "./NodePictures";
@@ -17,11 +18,9 @@ import { PassThrough } from "./PassThrough";
 import { SocketView } from "./SocketView";
 import { useNodeProblems } from "./useNodeProblems";
 
-const FAR = 0.35; // below this zoom a node is its title: text would be under 5 px
-
 /** A node. Cheap on purpose: panning takes nodes out of the page and puts them back. */
 export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps<GraphNode>) {
-  const isFar = useStore((state) => state.transform[2] < FAR);
+  const isFar = useContext(FarContext);
   const key = useDocument((document) => document.key);
   const run = useNodeRun(key, useRunId(id));
   const problems = useNodeProblems(id);
