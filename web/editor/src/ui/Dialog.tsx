@@ -1,6 +1,6 @@
 import { X } from "lucide-react";
 import { Dialog as Radix } from "radix-ui";
-import type { ReactNode } from "react";
+import { type ReactNode, useRef } from "react";
 import { IconButton } from "./Button";
 import css from "./ui.module.css";
 
@@ -14,6 +14,7 @@ interface Props {
 
 /** A dialog over the page; Esc and a press beside it close it. */
 export function Dialog({ title, open, onClose, wide = false, children }: Props) {
+  const opener = useRef<Element | null>(null); // has the focus again afterwards
   return (
     <Radix.Root open={open} onOpenChange={(next) => next || onClose()}>
       <Radix.Portal>
@@ -23,7 +24,13 @@ export function Dialog({ title, open, onClose, wide = false, children }: Props) 
           className={`${css.dialog} ${wide ? css.wide : ""}`}
           aria-describedby={undefined}
           tabIndex={-1}
-          onOpenAutoFocus={focusDialog}
+          onOpenAutoFocus={(event) => {
+            opener.current = document.activeElement;
+            focusDialog(event);
+          }}
+          onCloseAutoFocus={() => {
+            if (opener.current instanceof HTMLElement) opener.current.focus();
+          }}
         >
           <div className={css.dialogHead}>
             <Radix.Title asChild>
