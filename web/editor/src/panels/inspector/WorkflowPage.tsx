@@ -1,5 +1,6 @@
 /** The workflow itself, while no node is selected: its name and all its nodes in the order in which they run. */
 
+import { useMemo, useState } from "react";
 import { rename } from "../../graph/commands";
 import { linksOf } from "../../graph/document";
 import { specOf } from "../../graph/links";
@@ -11,11 +12,15 @@ import { Button } from "../../ui/Button";
 import { TextField } from "../../ui/Field";
 import styles from "./inspector.module.css";
 
+const AT_FIRST = 100; // thousands of buttons would be felt at every edit
+
 export function WorkflowPage() {
   const document = useDocumentStore();
   const workflow = useDocument((d) => d.workflow);
   const catalogue = useCatalogue((state) => state.nodes);
   const reveal = useView((view) => view.reveal);
+  const [all, setAll] = useState(false);
+  const ids = useMemo(() => ordered(workflow), [workflow]);
   return (
     <div className={styles.page}>
       <label className={styles.mode} htmlFor="workflow-name">
@@ -29,7 +34,7 @@ export function WorkflowPage() {
       <section aria-label="Outline">
         <h3>Outline</h3>
         <ol className={styles.list}>
-          {ordered(workflow).map((id) => {
+          {ids.slice(0, all ? ids.length : AT_FIRST).map((id) => {
             const spec = specOf(workflow, catalogue, "", id);
             const sources = [
               ...new Set(linksOf(workflow.nodes[id] ?? { type: "", inputs: {} }).map(([, link]) => link[0])),
@@ -44,6 +49,9 @@ export function WorkflowPage() {
             );
           })}
         </ol>
+        {!all && ids.length > AT_FIRST && (
+          <Button onClick={() => setAll(true)}>Show all {ids.length} nodes</Button>
+        )}
       </section>
     </div>
   );
