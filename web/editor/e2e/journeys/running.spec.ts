@@ -121,3 +121,27 @@ test("a page that is loaded again during a run shows its progress and gets its r
       .first(),
   ).toBeVisible();
 });
+
+test("a socket that drops during a run loses nothing", async ({ page }) => {
+  const sockets: { close: () => Promise<void> }[] = [];
+  await page.routeWebSocket(/\/ws$/, (socket) => {
+    socket.connectToServer();
+    sockets.push(socket);
+  });
+  await openEditor(page);
+  await openExample(page, "Fake picture");
+  await page.getByLabel("Prompt", { exact: true }).fill(`drop ${Date.now()}`);
+  await showGraph(page);
+  const picture = page.getByRole("group", { name: /^Fake picture/ });
+  await picture.getByLabel("steps").fill("10");
+  await picture.getByLabel("delay").fill("0.3");
+  await picture.getByLabel("delay").press("Enter");
+  await runButton(page).click();
+  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
+  await sockets[0]?.close();
+  await expect(page.getByRole("contentinfo").getByText("Not connected")).toBeVisible();
+  await expect(page.getByRole("banner").getByText(/^Done/)).toBeVisible({ timeout: 20_000 });
+  await expect(page.getByRole("contentinfo").getByText("Connected", { exact: true })).toBeVisible();
+  expect(sockets.length).toBe(2);
+  await expect(page.getByRole("group", { name: /^Save image, done/ })).toBeVisible();
+});
