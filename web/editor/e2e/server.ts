@@ -61,9 +61,27 @@ export const test = base.extend<{ editor: Page }, { server: string }>({
     page.on("pageerror", (error) => errors.push(error.message));
     await page.goto(server);
     await expect(page.getByRole("application")).toBeVisible({ timeout: 30_000 });
+    await settled(page);
     await use(page);
     expect(errors).toEqual([]);
   },
 });
 
 export { expect };
+
+/** Wait until the view has been fitted into the room that the docks leave. */
+async function settled(page: Page): Promise<void> {
+  const node = page.locator(".react-flow__node").first();
+  let before = "";
+  await expect
+    .poll(
+      async () => {
+        const box = JSON.stringify(await node.boundingBox());
+        const isStill = box === before;
+        before = box;
+        return isStill;
+      },
+      { intervals: [400] },
+    )
+    .toBe(true);
+}

@@ -75,7 +75,7 @@ test("a subgraph is made, opened, left and dissolved", async ({ editor: page }) 
   expect(await linksOf(page)).toEqual(links);
 });
 
-test("without a pointer: go to a node, connect it, change a field, run", async ({ editor: page }) => {
+test("without a pointer: add two nodes and connect them", async ({ editor: page }) => {
   await newWorkflow(page);
   await page.getByRole("application").focus();
   for (const title of ["Value", "Math"]) {

@@ -30,6 +30,7 @@ import { LinkView } from "./LinkView";
 import { Minimap } from "./Minimap";
 import { NodeView } from "./NodeView";
 import { Palette } from "./Palette";
+import { PortsDialog } from "./PortsDialog";
 import { SelectionBar } from "./SelectionBar";
 
 const NODE_TYPES = { node: NodeView, frame: FrameView };
@@ -145,6 +146,7 @@ function Graph() {
       <ConnectionHint />
       <Palette />
       <ConnectDialog />
+      <PortsDialog />
     </div>
   );
 }

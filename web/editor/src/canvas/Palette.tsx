@@ -6,7 +6,7 @@ import { search } from "../graph/search";
 import { type PaletteRequest, useCanvas } from "../state/canvasPort";
 import { useCatalogue } from "../state/catalogueStore";
 import { useView } from "../state/viewStore";
-import { addNodeOf } from "./addNode";
+import { addableTypes, addNodeOf } from "./addNode";
 import css from "./canvas.module.css";
 import { colorOf } from "./typeLook";
 
@@ -43,10 +43,11 @@ function PaletteBox({ request }: { request: PaletteRequest }) {
   const [at] = useState(request.at); // the pointer moves on while somebody types
   const list = useRef<HTMLDivElement>(null);
   const catalogue = useCatalogue((state) => state.nodes);
-  const entries = useMemo(
-    () => entriesFor(text, { ...request, at }, catalogue.values()),
-    [text, request, at, catalogue],
-  );
+  const specs = useMemo(() => {
+    const context = currentContext();
+    return context ? addableTypes({ ...context, catalogue }) : [];
+  }, [catalogue]);
+  const entries = useMemo(() => entriesFor(text, { ...request, at }, specs), [text, request, at, specs]);
   const close = () => {
     useCanvas.getState().openPalette(null);
     useView.getState().set({ paletteOpen: false });

@@ -1,5 +1,6 @@
 import {
   AlignStartVertical,
+  Cable,
   Copy,
   EyeOff,
   Frame,
@@ -21,6 +22,7 @@ const BUTTONS = [
   ["bypass", Route],
   ["frame", Frame],
   ["group", Group],
+  ["ports", Cable],
   ["align-left", AlignStartVertical],
   ["arrange", Workflow],
   ["fit", Maximize],

@@ -1,9 +1,11 @@
 import { currentContext } from "../commands/registry";
+import type { Context } from "../commands/types";
 import { addNodes, all, connect } from "../graph/commands";
 import { bodyOf, freshId, isLink, linksOf } from "../graph/document";
-import type { Target } from "../graph/links";
+import { outputType, specOf, subgraphSpec, type Target } from "../graph/links";
 import { search } from "../graph/search";
 import { shapeOf } from "../graph/size";
+import { nests } from "../graph/subgraphs";
 import type { Command, Json, Link, NodeSpec, Point } from "../graph/types";
 import type { Pending } from "../state/canvasPort";
 import { useView } from "../state/viewStore";
@@ -12,7 +14,7 @@ import { rowsFor } from "../widgets/registry";
 /** Add a node of a type at a point, linked to the loose end that asked for it. One step of undo. */
 export function addNodeOf(type: string, at: Point, pending: Pending | null): string | null {
   const context = currentContext();
-  const spec = context?.catalogue.get(type);
+  const spec = context && specOfType(context, type);
   if (!context || !spec) return null;
   const { document, scope } = context;
   const id = freshId(bodyOf(document.workflow, scope).nodes, shortName(spec));
@@ -26,6 +28,16 @@ export function addNodeOf(type: string, at: Point, pending: Pending | null): str
   return id;
 }
 
+/** Return the types that can be added here: all of the server's, and the workflow's own subgraphs. */
+export function addableTypes({ document: { workflow }, catalogue, scope }: Context): NodeSpec[] {
+  const own = Object.keys(workflow.subgraphs).filter((name) => scope === "" || !nests(workflow, scope, name));
+  return [...catalogue.values(), ...own.map((name) => subgraphSpec(workflow, catalogue, name))];
+}
+
+function specOfType(context: Context, type: string): NodeSpec | undefined {
+  return context.catalogue.get(type) ?? addableTypes(context).find((spec) => spec.id === type);
+}
+
 /** Put a node between the ends of a link: one step. Returns whether it fits there. */
 export function insertOnLink(id: string, target: Target): boolean {
   const context = currentContext();
@@ -36,22 +48,17 @@ export function insertOnLink(id: string, target: Target): boolean {
   return true;
 }
 
-function insertion(
-  context: NonNullable<ReturnType<typeof currentContext>>,
-  id: string,
-  target: Target,
-): Command | null {
+function insertion(context: Context, id: string, target: Target): Command | null {
   const { document, scope, catalogue } = context;
   const { nodes } = bodyOf(document.workflow, scope);
   const source = nodes[target.node]?.inputs[target.input];
-  const spec = catalogue.get(nodes[id]?.type ?? "");
-  if (!isLink(source) || !spec || source[0] === id || target.node === id) return null;
+  const spec = specOf(document.workflow, catalogue, scope, id);
+  if (!isLink(source) || spec.unknown || source[0] === id || target.node === id) return null;
   const isUsed = Object.values(nodes).some((node) => linksOf(node).some(([, link]) => link[0] === id));
   if (isUsed || linksOf(nodes[id] ?? { type: "", inputs: {} }).length) return null;
-  const given =
-    catalogue.get(nodes[source[0]]?.type ?? "")?.outputs.find((o) => o.name === source[1])?.type ?? "ANY";
-  const wanted =
-    catalogue.get(nodes[target.node]?.type ?? "")?.inputs.find((i) => i.name === target.input)?.type ?? "ANY";
+  const given = outputType(document.workflow, catalogue, scope, source) ?? "ANY";
+  const { inputs } = specOf(document.workflow, catalogue, scope, target.node);
+  const wanted = inputs.find((i) => i.name === target.input)?.type ?? "ANY";
   const input = search([spec], "", { from: "output", type: given, name: source[1] })[0]?.socket;
   const output = search([spec], "", { from: "input", type: wanted, name: target.input })[0]?.socket;
   if (!input || !output) return null;
@@ -70,7 +77,7 @@ function defaults(spec: NodeSpec): Record<string, Json> {
 }
 
 function shortName(spec: NodeSpec): string {
-  return spec.id.split(/[./]/).at(-1) ?? spec.id;
+  return spec.id.split(/[./:]/).at(-1) ?? spec.id;
 }
 
 /** The corner of a new node: its socket, not its corner, goes where the link was let go. */

@@ -56,6 +56,13 @@ function isGroup(context: Context): boolean {
   return Boolean(id && bodyOf(context.document.workflow, context.scope).nodes[id]?.type.startsWith(SUBGRAPH));
 }
 
+/** The subgraph that is selected, else the one that is open. */
+function groupOf(context: Context): string {
+  const [id] = nodesOf(context);
+  const type = id ? bodyOf(context.document.workflow, context.scope).nodes[id]?.type : undefined;
+  return type?.startsWith(SUBGRAPH) ? type.slice(SUBGRAPH.length) : context.scope;
+}
+
 function enterGroup(context: Context): void {
   const [id] = nodesOf(context);
   const type = id ? bodyOf(context.document.workflow, context.scope).nodes[id]?.type : undefined;
@@ -124,6 +131,13 @@ export const nodeActions: readonly Action[] = [
     },
   },
   { id: "enter", title: "Open subgraph", group: "Node", keys: ["Tab"], when: isGroup, run: enterGroup },
+  {
+    id: "ports",
+    title: "Edit the ports of a subgraph",
+    group: "Node",
+    when: (context) => context.scope !== "" || isGroup(context),
+    run: (context) => useCanvas.setState({ ports: groupOf(context) }),
+  },
   {
     id: "leave",
     title: "Leave subgraph",

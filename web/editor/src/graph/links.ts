@@ -5,6 +5,7 @@ import { bodyOf, isLink, linksOf, OWN, SUBGRAPH } from "./document";
 import type {
   Catalogue,
   InputSpec,
+  Json,
   Link,
   NodeId,
   NodeSpec,
@@ -215,11 +216,19 @@ function behindPort(workflow: Workflow, catalogue: Catalogue, name: string, port
 /** A placeholder keeps all values and links: its sockets are the inputs it has and the outputs that are used. */
 function unknownSpec(workflow: Workflow, scope: Scope, id: NodeId, type: string): NodeSpec {
   const inputs = Object.entries(bodyOf(workflow, scope).nodes[id]?.inputs ?? {}).map(([name, value]) =>
-    plainInput(name, isLink(value) ? "ANY" : "JSON"),
+    plainInput(name, typeOfValue(value)),
   );
   const used = usedOutputs(workflow, scope).get(id) ?? [];
   const outputs = [...used].sort().map((name) => ({ name, type: "ANY", list: false }));
   return { ...blank(type, type || "?"), inputs, outputs, unknown: true };
+}
+
+/** The type that a value itself tells, so that a placeholder shows it in a control of its kind. */
+function typeOfValue(value: Json): string {
+  if (isLink(value)) return "ANY";
+  if (typeof value === "number") return "FLOAT";
+  if (typeof value === "boolean") return "BOOLEAN";
+  return typeof value === "string" ? "STRING" : "JSON";
 }
 
 /** Sockets that a newer version of a node no longer has stay while the file still uses them. */
@@ -230,7 +239,10 @@ function withKept(spec: NodeSpec, node: WorkflowNode, used: Iterable<string> = [
   const help = "This node has no such input any more; the value is kept and not used.";
   return {
     ...spec,
-    inputs: [...spec.inputs, ...inputs.map((name) => ({ ...plainInput(name, "JSON"), help }))],
+    inputs: [
+      ...spec.inputs,
+      ...inputs.map((name) => ({ ...plainInput(name, typeOfValue(node.inputs[name] ?? null)), help })),
+    ],
     outputs: [...spec.outputs, ...outputs.map((name) => ({ name, type: "ANY", list: false }))],
   };
 }

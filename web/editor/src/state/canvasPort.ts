@@ -37,6 +37,8 @@ interface Canvas {
   readonly palette: PaletteRequest | null;
   /** Choose a partner for a socket with the keyboard. */
   readonly connecting: string | null;
+  /** The subgraph whose ports are edited. */
+  readonly ports: string | null;
   readonly openPalette: (request: PaletteRequest | null) => void;
 }
 
@@ -44,6 +46,7 @@ export const useCanvas = create<Canvas>((set) => ({
   port: null,
   palette: null,
   connecting: null,
+  ports: null,
   openPalette: (palette) => set({ palette }),
 }));
 
