@@ -17,6 +17,7 @@ import { SaveStatus } from "../documents/SaveStatus";
 import { FormSwitch } from "../form/FormSwitch";
 import { Autosave } from "../state/autosave";
 import { GalleryPanel } from "./gallery/GalleryPanel";
+import { Hints } from "./hints/Hints";
 import { InspectorPanel } from "./inspector/InspectorPanel";
 import { ProblemCount } from "./problems/ProblemCount";
 import { ProblemKeys } from "./problems/ProblemKeys";
@@ -51,7 +52,7 @@ export const rightPanels: readonly Panel[] = [
 ];
 
 /** Under the canvas, e.g. the strip with the newest pictures. */
-export const bottomPanels: readonly ComponentType[] = [ResultsStrip];
+export const bottomPanels: readonly ComponentType[] = [Hints, ResultsStrip];
 
 /** What stands in the status bar, left to right. */
 export const statusItems: readonly ComponentType[] = [SaveStatus, QueueCount, ProblemCount];
