@@ -16,6 +16,7 @@ from engine.diffusion import guidance, preview, samplers
 from engine.diffusion.blend import cells, mixed
 from engine.diffusion.control import Controller
 from engine.diffusion.denoiser import Denoiser
+from engine.diffusion.marks import marked
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
 from engine.errors import BadInput
@@ -86,10 +87,8 @@ def sample(
             "A masked latent that is noisy already hides its background: mask the latent that noise is added to, and "
             "take the mask off for what follows.", field="latent",
         )  # fmt: skip
-    if noise and noise.kind != "gaussian":
-        raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)
-    eps = torch.zeros_like(clean) if noise is None else source.initial(clean)
+    eps = torch.zeros_like(clean) if noise is None else marked(noise, source.initial(clean))
     start = float(sigmas[0]) if len(sigmas) else 0.0
     keep = None if latent.mask is None else _Background(clean, eps, cells(latent.mask, clean))
     conds = guider.conds if control is None else control.attached(guider.conds)

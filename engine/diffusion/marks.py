@@ -1,0 +1,164 @@
+"""Marks in the initial noise: rings in its spectrum, or bits in its signs. Inversion finds them again.
+
+Tree-Ring: Wen et al. 2023, arXiv 2305.20030. Gaussian Shading: Yang et al. 2024, arXiv 2404.04956. The published ring
+key is no spectrum of real noise, so that half of it is lost when laid in; here it is real and symmetric and survives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.errors import BadInput
+from engine.types import Noise
+
+
+def marked(noise: Noise, eps: Tensor) -> Tensor:
+    """Return unit noise (B, C, h, w) with the mark that a noise recipe asks for; `gaussian` has none."""
+    if noise.kind == "gaussian":
+        return eps
+    if noise.kind == "rings":
+        return lay_rings(eps, RingKey(**noise.options))
+    if noise.kind == "shading":
+        return shade(eps, ShadingKey(**noise.options))
+    raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
+
+
+@dataclass(frozen=True)
+class RingKey:
+    """Rings of radius up to `radius` around DC in the spectrum of one channel, one real value each, from `seed`."""
+
+    seed: int
+    channel: int = 0
+    radius: int = 3
+
+
+def ring_of(h: int, w: int, radius: int) -> Tensor:
+    """Return the ring index (h, w) of each frequency, fftshifted, -1 outside; symmetric about DC."""
+    if not 1 <= radius < min(h, w) / 2:
+        raise BadInput(f"Rings of radius {radius} do not fit a latent of {w} x {h} cells.", field="radius")
+    y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
+    distance = (y**2 + x**2).sqrt().round().long()
+    return torch.where(distance <= radius, distance, -1)
+
+
+def spectrum(key: RingKey, h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Return where the key lies (h, w) bool, and its values (h, w): N(0, 1) per ring in units of sqrt(h w)."""
+    ring = ring_of(h, w, key.radius)
+    values = torch.randn(key.radius + 1, generator=torch.Generator().manual_seed(key.seed), dtype=torch.float64)
+    return ring >= 0, values[ring.clamp_min(0)] * math.sqrt(h * w)
+
+
+def lay_rings(eps: Tensor, key: RingKey) -> Tensor:
+    """Put the key into the noise (B, C, h, w); other channels and frequencies stay."""
+    if not 0 <= key.channel < eps.shape[1]:
+        raise BadInput(f"The latent has {eps.shape[1]} channels; {key.channel} is none of them.", field="channel")
+    where, values = spectrum(key, *eps.shape[-2:])
+    f = _shifted(eps[:, key.channel])
+    f = torch.where(where, values.to(f), f)
+    laid = torch.fft.ifft2(torch.fft.ifftshift(f, dim=(-2, -1))).real
+    out = eps.clone()
+    out[:, key.channel] = laid.to(eps)
+    return out
+
+
+def _shifted(plane: Tensor) -> Tensor:
+    return torch.fft.fftshift(torch.fft.fft2(plane.double()), dim=(-2, -1))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Distance from the key, the chance of as small a one without a mark (`p`), and the bits read, if any."""
+
+    distance: float
+    p: float
+    bits: str = ""
+
+
+def find_rings(z: Tensor, key: RingKey, *, magnitudes: bool = False) -> Found:
+    """Look for rings in one inverted noise (1, C, h, w) in unit variance.
+
+    The p-value is that of a noncentral chi-square (section 3.3), each conjugate pair counted once. `magnitudes`
+    compares sizes alone, which turns and flips leave as they are.
+    """
+    h, w = z.shape[-2:]
+    where, values = spectrum(key, h, w)
+    f = _shifted(z[0, key.channel])
+    if magnitudes:
+        return Found(float((f.abs() - values.abs())[where].abs().mean() / math.sqrt(h * w)), math.nan)
+    y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
+    half = where & ((y > 0) | ((y == 0) & (x > 0)))
+    dc = f[h // 2, w // 2].real[None]
+    off = torch.cat([f[half].real - values[half], f[half].imag, (dc - values[h // 2, w // 2]) / math.sqrt(2)])
+    away = torch.cat([values[half], values[h // 2, w // 2][None] / math.sqrt(2)])
+    variance = float(z.double().var()) * h * w / 2
+    eta, lam = float(off.square().sum()) / variance, float(away.square().sum()) / variance
+    distance = float((f - values)[where].abs().mean() / math.sqrt(h * w))
+    return Found(distance, noncentral_chi2_cdf(eta, len(off), lam))
+
+
+def noncentral_chi2_cdf(x: float, k: int, lam: float) -> float:
+    """Return P(X <= x) of the noncentral chi-square: a Poisson mixture of central ones."""
+    centre, reach = lam / 2, 12 * math.sqrt(lam / 2 + 1) + 20
+    j = torch.arange(max(0, int(centre - reach)), int(centre + reach) + 1, dtype=torch.float64)
+    weight = (j * math.log(max(centre, 1e-300)) - centre - torch.lgamma(j + 1)).exp()
+    cdf = torch.special.gammainc(k / 2 + j, torch.full_like(j, max(x, 0.0) / 2))
+    return min(1.0, max(0.0, float((weight * cdf).sum())))
+
+
+@dataclass(frozen=True)
+class ShadingKey:
+    """A message of bits (`0101...`), repeated over the latent and hidden by a stream from `secret` and `nonce`."""
+
+    message: str
+    secret: str
+    nonce: int = 0
+
+
+def _stream(key: ShadingKey, count: int) -> Tensor:
+    """Return `count` bits of keyed BLAKE2b in counter mode."""
+    secret, data = hashlib.blake2b(key.secret.encode(), digest_size=64).digest(), bytearray()
+    while len(data) * 8 < count:
+        block = f"{key.nonce}/{len(data)}".encode()
+        data += hashlib.blake2b(block, key=secret).digest()
+    octets = torch.frombuffer(data, dtype=torch.uint8)
+    return ((octets[:, None] >> torch.arange(8)) & 1).flatten()[:count].bool()
+
+
+def _bits(message: str) -> Tensor:
+    if not message or set(message) - {"0", "1"}:
+        raise BadInput("The message is written in 0 and 1.", field="message")
+    return torch.tensor([c == "1" for c in message])
+
+
+def shade(eps: Tensor, key: ShadingKey) -> Tensor:
+    """Give each cell of the noise (B, C, h, w) the sign of its message bit under the stream: still unit Gaussian.
+
+    The stream goes on over the batch, so that no two pictures share their signs.
+    """
+    bits, count = _bits(key.message), eps.numel()
+    if len(bits) > eps[0].numel():
+        raise BadInput(f"The latent has room for {eps[0].numel()} bits, the message has {len(bits)}.", field="message")
+    per = eps[0].numel()
+    told = bits.repeat(-(-per // len(bits)))[:per].repeat(len(eps))
+    sign = (told ^ _stream(key, count)).to(eps.dtype) * 2 - 1
+    return eps.abs() * sign.reshape(eps.shape)
+
+
+def read_shading(z: Tensor, key: ShadingKey) -> Found:
+    """Read the message of one inverted noise (1, C, h, w) by a soft vote over its copies.
+
+    `p`: chance that so many bits of random ones agree with the message; `distance`: the share that disagrees.
+    """
+    bits, flat = _bits(key.message), z[0].double().flatten()
+    stream = _stream(key, len(flat)).double() * 2 - 1
+    vote = torch.zeros(len(bits), dtype=torch.float64)
+    vote.index_add_(0, torch.arange(len(flat)) % len(bits), -flat * stream)
+    got = vote > 0
+    agree, n = int((got == bits).sum()), len(bits)
+    tail = sum(math.comb(n, i) for i in range(agree, n + 1)) / 2**n
+    return Found(1 - agree / n, tail, "".join("1" if b else "0" for b in got.tolist()))

@@ -1,0 +1,134 @@
+"""Marks in noise: wholly there after being laid, found by their key alone, with the false alarms they promise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy.stats import kstest, ncx2
+
+from engine.diffusion.marks import (
+    RingKey,
+    ShadingKey,
+    find_rings,
+    lay_rings,
+    noncentral_chi2_cdf,
+    read_shading,
+    shade,
+    spectrum,
+)
+from engine.diffusion.noise import NoiseSource
+from engine.errors import BadInput
+from engine.types import Latent, Sampler
+from nodes.basics.sampling_custom import sample_custom
+from nodes.editing.ddim_inversion import ddim_invert
+from nodes.editing.tree_ring import calibrate_mark, detect_mark, ring_noise, shaded_noise
+from tests.editing.toys import MODEL, Toy, context, guider, prompt, spaced
+
+KEY = RingKey(999_999, 1, 3)
+LIKE = torch.zeros(1, 4, 16, 16)
+
+
+def noise(seed=0, like=LIKE):
+    return NoiseSource((seed,) * len(like)).initial(like)
+
+
+def test_the_whole_key_is_there_and_nothing_else_has_changed():
+    z, out = noise(), lay_rings(noise(), KEY)
+    where, values = spectrum(KEY, 16, 16)
+    f = torch.fft.fftshift(torch.fft.fft2(out[0, 1].double()))
+    g = torch.fft.fftshift(torch.fft.fft2(z[0, 1].double()))
+    torch.testing.assert_close(f[where].real, values[where], rtol=0, atol=1e-4)
+    assert f[where].imag.abs().max() < 1e-4
+    torch.testing.assert_close(f[~where], g[~where], rtol=0, atol=1e-4)
+    assert torch.equal(out[:, [0, 2, 3]], z[:, [0, 2, 3]])
+
+
+def test_marked_noise_is_still_noise():
+    planes = torch.cat([lay_rings(noise(s), RingKey(s, 1, 3))[:, 1] for s in range(200)])
+    assert planes.std().item() == pytest.approx(1, abs=0.03)
+    assert kstest(planes.flatten()[::7].numpy(), "norm").pvalue > 0.01
+
+
+def test_a_mark_is_certain_and_its_absence_uniform():
+    assert find_rings(lay_rings(noise(), KEY), KEY).p < 1e-12
+    chances = [find_rings(noise(s), KEY).p for s in range(500)]
+    assert kstest(chances, "uniform").pvalue > 0.01
+    assert sum(p < 0.01 for p in chances) <= 15
+    others = [find_rings(lay_rings(noise(), KEY), RingKey(s, 1, 3)).p for s in range(50)]
+    assert min(others) > find_rings(lay_rings(noise(), KEY), KEY).p
+    assert sorted(others)[25] > 1e-3  # four rings tell marked from unmarked; few keys from each other
+
+
+def test_sizes_of_rings_survive_turns_and_flips():
+    out = lay_rings(noise(), KEY)
+    for changed in (torch.rot90(out, 1, (2, 3)), out.flip(3)):
+        assert find_rings(changed, KEY, magnitudes=True).distance < 0.01
+    assert find_rings(noise(), KEY, magnitudes=True).distance > 0.2
+
+
+@pytest.mark.parametrize(("x", "k", "lam"), [(5.0, 4, 1.0), (60.0, 58, 100.0), (160.0, 58, 100.0), (3.0, 2, 0.0)])
+def test_the_chance_is_that_of_the_noncentral_chi_square(x, k, lam):
+    assert noncentral_chi2_cdf(x, k, lam) == pytest.approx(ncx2.cdf(x, k, max(lam, 1e-12)), abs=1e-9)
+
+
+BITS = ShadingKey("1011001110001111", "s3cret", 7)
+
+
+def test_signs_carry_the_message_and_the_noise_stays_gaussian():
+    out = shade(noise(), BITS)
+    assert torch.equal(out.abs(), noise().abs())
+    assert read_shading(out, BITS).bits == BITS.message
+    assert read_shading(out, BITS).p == pytest.approx(2**-16)
+    many = torch.cat([shade(noise(s), ShadingKey(BITS.message, "s", s)) for s in range(50)])
+    assert kstest(many.flatten()[::5].numpy(), "norm").pvalue > 0.01
+    assert read_shading(out, ShadingKey(BITS.message, "other", 7)).p > 1e-3
+
+
+def test_pictures_of_a_batch_share_no_signs():
+    out = shade(noise(like=torch.zeros(2, 4, 16, 16)), BITS)
+    same = (out[0].sign() == out[1].sign()).float().mean().item()
+    assert same == pytest.approx(0.5, abs=0.1)
+
+
+def test_soft_votes_read_through_much_noise():
+    right = []
+    for s in range(30):
+        key = ShadingKey(BITS.message, "s", s)
+        weak = 0.3 * shade(noise(s), key) + math.sqrt(1 - 0.09) * noise(s + 1000)
+        right.append(1 - read_shading(weak, key).distance)
+    assert sum(right) / len(right) > 0.95
+
+
+def found(mark, *, made=None):
+    canvas = Latent(torch.zeros(1, 2, 16, 16), 2)
+    recipe = made or mark
+    out = sample_custom(context(Toy()), guider(0.3), Sampler("ddim"), spaced(50), canvas, recipe).latent
+    inverted = ddim_invert(context(Toy()), MODEL, prompt(0.3), out, spaced(50))
+    return detect_mark(mark, inverted.trajectory)
+
+
+@pytest.mark.parametrize("mark", [ring_noise(3), shaded_noise(3, secret="k")], ids=["rings", "shading"])
+def test_made_inverted_and_found(mark):
+    assert found(mark).found
+    assert "there" in found(mark).report
+    from engine.types import Noise
+
+    assert not found(mark, made=Noise(5)).found
+
+
+def test_the_threshold_is_calibrated():
+    cut = calibrate_mark(context(Toy()), ring_noise(), Latent(LIKE), rate=0.05, count=400)
+    assert 0.01 < cut < 0.12
+
+
+def test_what_does_not_fit_is_a_sentence():
+    with pytest.raises(BadInput, match="do not fit"):
+        lay_rings(noise(), RingKey(0, 0, 8))
+    with pytest.raises(BadInput, match="channels"):
+        lay_rings(noise(), RingKey(0, 9, 3))
+    with pytest.raises(BadInput, match="0 and 1"):
+        shaded_noise(message="12")
+    with pytest.raises(BadInput, match="room for"):
+        shade(torch.ones(1, 1, 2, 2), BITS)
