@@ -15,7 +15,7 @@ BENCHES = {
     "start": "engine.bench.start",
     "durability": "engine.bench.durability",
     "model": "models.bozzetto.bench",
-    "methods": "engine.bench.methods",
+    "methods": "models.bozzetto.methods",
 }  # each has run(**options) -> figures by name, and may have table(figures) -> lines
 COUNTED = {"durability": "kills", "model": "number", "methods": "seeds"}  # what `--count` counts
 

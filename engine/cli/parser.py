@@ -119,7 +119,7 @@ def _queue(command: argparse.ArgumentParser) -> None:
 def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("what", choices=("engine", "start", "durability", "model", "methods"),
                          help="what to measure")  # fmt: skip
-    command.add_argument("--count", "--seeds", type=_count, metavar="N",
+    command.add_argument("--seeds", "--count", dest="count", type=_count, metavar="N",
                          help="durability: kills; model: prompts; methods: seeds each (100, 200, 20)")  # fmt: skip
     command.add_argument("--method", metavar="NAME", help="methods: measure this one alone")
     command.add_argument("--json", action="store_true", help="print one object")

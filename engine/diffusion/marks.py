@@ -67,7 +67,8 @@ def lay_rings(eps: Tensor, key: RingKey) -> Tensor:
 
 
 def _shifted(plane: Tensor) -> Tensor:
-    return torch.fft.fftshift(torch.fft.fft2(plane.double()), dim=(-2, -1))
+    shifted: Tensor = torch.fft.fftshift(torch.fft.fft2(plane.double()), dim=(-2, -1))
+    return shifted
 
 
 @dataclass(frozen=True)

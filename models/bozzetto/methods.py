@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.bench.bed import (
+from engine.diffusion.inversion import psnr
+from engine.errors import BadInput
+from engine.types import Image, Latent, Noise, Sampler
+from models.bozzetto.bed import (
     FIRST_SEED,
     Bed,
     Cells,
@@ -27,9 +30,6 @@ from engine.bench.bed import (
     seen,
     timed,
 )
-from engine.diffusion.inversion import psnr
-from engine.errors import BadInput
-from engine.types import Image, Latent, Noise, Sampler
 from models.bozzetto.scenes import RESOLUTION
 from models.bozzetto.scenes.vocabulary import BACKGROUND_WORDS, START_OBJECTS, article
 
@@ -40,6 +40,10 @@ SCALE = 3.0
 def mean(values: list[Any]) -> float:
     """Return the mean, 0 of nothing."""
     return float(np.mean(values)) if values else 0.0
+
+
+def _lists(count: int) -> tuple[list[Any], ...]:
+    return tuple([] for _ in range(count))
 
 
 def sdedit(bed: Bed, seeds: int) -> Figure:
@@ -59,7 +63,7 @@ def sdedit(bed: Bed, seeds: int) -> Figure:
 
 def blended(bed: Bed, seeds: int) -> Figure:
     """A thing is replaced inside a mask, best of four by the model's own ranking; control: no blending."""
-    done, control, random_pick, db = [], [], [], []
+    done, control, random_pick, db = _lists(4)
     for i, p in enumerate(pairs(seeds, "swap")):
         place: Cells = grown(p.before.masks[0] | p.after.masks[0])
         clean, mask = bed.encode(p.before.image), mask_value(place)
@@ -96,7 +100,7 @@ def ddim_inversion(bed: Bed, seeds: int) -> Figure:
 
 def ddib(bed: Bed, seeds: int) -> Figure:
     """Another style by way of the shared noise, the thing kept in place; control: fresh noise."""
-    done, control, styled = [], [], []
+    done, control, styled = _lists(3)
     for i, p in enumerate(pairs(seeds, "style")):
         clean, noun, style = bed.encode(p.before.image), p.before.spec.objects[0].noun, p.after.spec.style
         made = bed("ddim_invert", bed.model, bed.text(p.captions[0]), clean, bed.sigmas(30), refine=1).trajectory
@@ -113,7 +117,7 @@ def ddib(bed: Bed, seeds: int) -> Figure:
 
 def diffedit(bed: Bed, seeds: int) -> Figure:
     """The mask found from two prompts against the truth; control: a threshold on the picture alone."""
-    found, control, edited, db = [], [], [], []
+    found, control, edited, db = _lists(4)
     for p in pairs(seeds, "swap"):
         clean, (before, after) = bed.encode(p.before.image), (bed.text(c) for c in p.captions)
         heat = bed("noise_contrast", bed.model, clean, after, before)
@@ -143,7 +147,7 @@ def _swap(i: int) -> tuple[str, str, str, str]:
 
 def prompt_to_prompt(bed: Bed, seeds: int) -> Figure:
     """A word is swapped on generated pictures, the thing stays in place; control: the same noise, no injection."""
-    done, control, db, db_control = [], [], [], []
+    done, control, db, db_control = _lists(4)
     for i in range(seeds):
         source, target, old, new = _swap(i)
         tokens = bed("align_prompts", bed.clip, source, target, "replace").tokens
@@ -169,7 +173,7 @@ def prompt_to_prompt(bed: Bed, seeds: int) -> Figure:
 
 def null_text(bed: Bed, seeds: int) -> Figure:
     """A real picture under guidance comes back with its caption as negative prompt; control: an empty one."""
-    done, control = [], []
+    done, control = _lists(2)
     for p in pairs(seeds, "swap"):
         clean, prompt = bed.encode(p.before.image), bed.text(p.captions[0])
         plain = bed("vae_decode", clean, bed.vae).pixels
@@ -182,7 +186,7 @@ def null_text(bed: Bed, seeds: int) -> Figure:
 
 def regions(bed: Bed, seeds: int) -> Figure:
     """Two things in two boxes; control: one prompt that names both."""
-    done, control = [], []
+    done, control = _lists(2)
     h = RESOLUTION
     boxes: list[Cells] = []
     for left in (4, 68):
@@ -206,7 +210,7 @@ def regions(bed: Bed, seeds: int) -> Figure:
 
 def diffusion_classifier(bed: Bed, seeds: int) -> Figure:
     """Ten nouns, one picture: the right one is named; control: chance."""
-    right, fast = [], []
+    right, fast = _lists(2)
     for i, p in enumerate(pairs(seeds, "swap")):
         noun = p.before.spec.objects[0].noun
         others = [n for n in START_OBJECTS if n != noun]
@@ -221,7 +225,7 @@ def diffusion_classifier(bed: Bed, seeds: int) -> Figure:
 
 def time_editing(bed: Bed, seeds: int) -> Figure:
     """A colour left unsaid becomes the one that was taught; control: before. `others_kept`: another thing's colour."""
-    done, control, kept = [], [], []
+    done, control, kept = _lists(3)
     jobs = [("car", "blue"), ("apple", "green"), ("cat", "black"), ("house", "yellow"), ("balloon", "purple")]
     for k, (noun, colour) in enumerate(jobs):
         out = bed(
@@ -242,7 +246,7 @@ def time_editing(bed: Bed, seeds: int) -> Figure:
 
 def panorama(bed: Bed, seeds: int) -> Figure:
     """Wide canvases keep their background in every crop; control: the plain model on the same canvas."""
-    done, control = [], []
+    done, control = _lists(2)
     for i in range(max(1, seeds // 4)):
         name = ("beach", "forest", "snow", "desert")[i % 4]
         plain = bed.guider(bed.text(f"a tree {BACKGROUND_WORDS[name][0]}"), SCALE)
