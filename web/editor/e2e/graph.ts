@@ -87,3 +87,20 @@ export async function newWorkflow(page: Page): Promise<void> {
 export function said(page: Page): Locator {
   return page.getByRole("status").filter({ hasText: /./ }).first();
 }
+
+/** Wait until the view stands still: the docks have their room, an animation has ended. */
+export async function settled(page: Page): Promise<void> {
+  const node = page.locator(".react-flow__node").first();
+  let before = "";
+  await expect
+    .poll(
+      async () => {
+        const box = JSON.stringify(await node.boundingBox());
+        const isStill = box === before;
+        before = box;
+        return isStill;
+      },
+      { intervals: [400] },
+    )
+    .toBe(true);
+}

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test as base, expect, type Page } from "@playwright/test";
+import { settled } from "./graph";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const PYTHON = process.env.SFUMATO_PYTHON ?? join(ROOT, ".venv/bin/python");
@@ -68,20 +69,3 @@ export const test = base.extend<{ editor: Page }, { server: string }>({
 });
 
 export { expect };
-
-/** Wait until the view has been fitted into the room that the docks leave. */
-async function settled(page: Page): Promise<void> {
-  const node = page.locator(".react-flow__node").first();
-  let before = "";
-  await expect
-    .poll(
-      async () => {
-        const box = JSON.stringify(await node.boundingBox());
-        const isStill = box === before;
-        before = box;
-        return isStill;
-      },
-      { intervals: [400] },
-    )
-    .toBe(true);
-}

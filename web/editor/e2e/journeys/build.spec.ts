@@ -8,6 +8,7 @@ import {
   newWorkflow,
   nodeOf,
   options,
+  settled,
   socketAt,
   spot,
   titleOf,
@@ -22,7 +23,9 @@ test("first open shows a valid text to image, and one press makes a picture", as
   await expect(nodeOf(page, "save").locator("img")).toBeVisible({ timeout: 80_000 });
   await expect(page.getByRole("group", { name: "Sample, done" })).toBeVisible();
 
-  await nodeOf(page, "sampler").getByRole("spinbutton", { name: "seed" }).fill(String(Date.now() % 1_000_000));
+  await nodeOf(page, "sampler")
+    .getByRole("spinbutton", { name: "seed" })
+    .fill(String(Date.now() % 1_000_000));
   await page.keyboard.press("Control+Enter");
   await expect(nodeOf(page, "prompt").or(nodeOf(page, "loader")).first()).toContainText("reused", {
     timeout: 60_000,
@@ -40,6 +43,7 @@ test("text to image from an empty canvas, by palette and by links let go", async
   await page.keyboard.press("Shift+L");
   await page.keyboard.press("Escape");
   await page.keyboard.press("Shift+1");
+  await settled(page);
   await link(page, ["load_embedded", "model"], ["sample", "model"]);
   await link(page, ["empty_latent", "latent"], ["sample", "latent"]);
   await expect
