@@ -64,13 +64,14 @@ class StepPreview(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepCached(Event):
-    """A node whose result was there already. `outputs` as in StepDone."""
+    """A node whose result was there already. `outputs` and `ui` as in StepDone."""
 
     kind: ClassVar[str] = "step_cached"
     node: str
     type: str
     key: str
     outputs: dict[str, Any] = field(default_factory=dict)
+    ui: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ class Run:
         if node.id in self._checked and not all(map(self.services.store.has, _digests(trace.outputs))):
             return None
         self.cached += 1
-        self._pending.append(event)
+        self._pending.append(replace(event, ui=shown) if shown else event)
         return self._end(node, trace.outputs, shown)
 
     def _call(self, node: GraphNode, bound: Bound, index: int, key: str) -> Ended:
@@ -245,7 +245,7 @@ class Run:
         except KeyError:
             raise Suspend([link.node for link in links.values()], gone=True) from None
         self.cached += isinstance(event, events.StepCached)
-        self._pending.append(replace(event, outputs=_named(node.spec, outputs)))
+        self._pending.append(replace(event, outputs=_named(node.spec, outputs), ui=shown))
         return self._end(node, outputs, shown)
 
     # Ends

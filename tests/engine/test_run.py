@@ -443,6 +443,14 @@ def test_what_a_node_showed_is_made_again_if_gone(ram: Lab) -> None:
     assert ram.run(plain, job="1").calls == ["s"]
 
 
+def test_a_reused_node_says_again_what_it_shows(lab: Lab) -> None:
+    """A client that sees only the second run has something to show."""
+    plain = nodes(s=("save", {"value": 3}))
+    lab.run(plain, job="1")
+    (event,) = [e for e in lab.run(plain, job="1").events if e.kind == "step_cached"]
+    assert [shown["text"] for shown in event.ui] == ["3"]
+
+
 def test_what_an_expansion_showed_is_made_again_if_gone() -> None:
     """The node that expanded shows it too, so it needs the value."""
     @node(category="lab")
