@@ -7,12 +7,14 @@ import {
   useStoreApi,
 } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
-import { useCallback, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { menuItems } from "../commands/menu";
 import type { Point } from "../graph/types";
 import { useCanvas } from "../state/canvasPort";
 import { useCatalogue } from "../state/catalogueStore";
 import { useDocument } from "../state/tabs";
 import { useScope, useView } from "../state/viewStore";
+import { ContextMenu } from "../ui/Menu";
 import { rowsFor } from "../widgets/registry";
 import { Breadcrumb } from "./Breadcrumb";
 import { ConnectDialog } from "./ConnectDialog";
@@ -41,6 +43,11 @@ const NOT_MOVING: ReadonlyMap<string, Point> = new Map();
 export function Canvas() {
   const key = useDocument((document) => document.key);
   const scope = useScope();
+  const isGone = useDocument((document) => scope !== "" && !(scope in document.workflow.subgraphs));
+  const leaveTo = useView((view) => view.leaveTo);
+  useEffect(() => {
+    if (isGone) leaveTo(0); // an undo took the subgraph that is looked at
+  }, [isGone, leaveTo]);
   const isReady = useCatalogue((catalogue) => catalogue.state !== "loading");
   const message = useCatalogue((catalogue) => catalogue.message);
   if (!isReady) return <p className={css.waiting}>{message || "Reading the nodes…"}</p>;
@@ -94,59 +101,65 @@ function Graph() {
     },
     [port],
   );
+  const pick = (_: unknown, node: FlowNode) => {
+    if (!selection.has(node.id)) useView.getState().select([node.id]);
+  };
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: what the pointer does here, keys do on the graph inside
-    <div
-      ref={holder}
-      className={css.canvas}
-      onPointerMove={port.onPointerMove}
-      onDoubleClick={openPalette}
-      onDragOver={port.onDragOver}
-      onDrop={port.onDrop}
-    >
-      <FarContext value={isFar}>
-        <ReactFlow<FlowNode, LinkEdge>
-          nodes={nodes}
-          edges={edges}
-          nodeTypes={NODE_TYPES}
-          edgeTypes={EDGE_TYPES}
-          {...moves}
-          {...links}
-          aria-label={`Workflow graph, ${count} ${count === 1 ? "node" : "nodes"}. Arrow keys go from node to node, Enter into its fields, C connects.`}
-          tabIndex={0}
-          onKeyDown={onKeyDown}
-          fitView
-          fitViewOptions={FIT}
-          minZoom={0.05}
-          maxZoom={2.5}
-          onlyRenderVisibleElements
-          nodesFocusable={false}
-          edgesFocusable={false}
-          elevateNodesOnSelect
-          disableKeyboardA11y
-          nodesDraggable={!readOnly}
-          nodesConnectable={!readOnly}
-          deleteKeyCode={null}
-          panActivationKeyCode={null}
-          selectionKeyCode="Shift"
-          multiSelectionKeyCode={["Shift", "Meta", "Control"]}
-          zoomOnDoubleClick={false}
-          connectOnClick={false}
-          connectionRadius={18}
-          nodeDragThreshold={3}
-          proOptions={{ hideAttribution: false }}
-        >
-          <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
-        </ReactFlow>
-      </FarContext>
-      <Breadcrumb />
-      <SelectionBar />
-      {minimap && <Minimap nodes={nodes} />}
-      {count === 0 && scope === "" && <EmptyHint />}
-      <ConnectionHint />
-      <Palette />
-      <ConnectDialog />
-      <PortsDialog />
-    </div>
+    <ContextMenu items={menuItems()}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: what the pointer does here, keys do on the graph inside */}
+      <div
+        ref={holder}
+        className={css.canvas}
+        onPointerMove={port.onPointerMove}
+        onDoubleClick={openPalette}
+        onDragOver={port.onDragOver}
+        onDrop={port.onDrop}
+      >
+        <FarContext value={isFar}>
+          <ReactFlow<FlowNode, LinkEdge>
+            nodes={nodes}
+            edges={edges}
+            nodeTypes={NODE_TYPES}
+            edgeTypes={EDGE_TYPES}
+            {...moves}
+            {...links}
+            aria-label={`Workflow graph, ${count} ${count === 1 ? "node" : "nodes"}. Arrow keys go from node to node, Enter into its fields, C connects.`}
+            tabIndex={0}
+            onKeyDown={onKeyDown}
+            onNodeContextMenu={pick}
+            fitView
+            fitViewOptions={FIT}
+            minZoom={0.05}
+            maxZoom={2.5}
+            onlyRenderVisibleElements
+            nodesFocusable={false}
+            edgesFocusable={false}
+            elevateNodesOnSelect
+            disableKeyboardA11y
+            nodesDraggable={!readOnly}
+            nodesConnectable={!readOnly}
+            deleteKeyCode={null}
+            panActivationKeyCode={null}
+            selectionKeyCode="Shift"
+            multiSelectionKeyCode={["Shift", "Meta", "Control"]}
+            zoomOnDoubleClick={false}
+            connectOnClick={false}
+            connectionRadius={18}
+            nodeDragThreshold={3}
+            proOptions={{ hideAttribution: false }}
+          >
+            <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
+          </ReactFlow>
+        </FarContext>
+        <Breadcrumb />
+        <SelectionBar />
+        {minimap && <Minimap nodes={nodes} />}
+        {count === 0 && scope === "" && <EmptyHint />}
+        <ConnectionHint />
+        <Palette />
+        <ConnectDialog />
+        <PortsDialog />
+      </div>
+    </ContextMenu>
   );
 }

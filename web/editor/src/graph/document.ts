@@ -33,11 +33,11 @@ export function emptyWorkflow(name = "Untitled"): Workflow {
   return { format: FORMAT, name, nodes: {}, subgraphs: {}, layout: { nodes: {} }, form: [], rest: {} };
 }
 
-/** Return the nodes and layout of a scope; an unknown one is a mistake of the caller. */
+/** Return the nodes and layout of a scope; one that is gone (an undo took it) has none. */
 export function bodyOf(workflow: Workflow, scope: Scope): Body {
   if (scope === "") return { nodes: workflow.nodes, layout: workflow.layout };
   const subgraph = workflow.subgraphs[scope];
-  if (!subgraph) throw new Error(`There is no subgraph ${scope}.`);
+  if (!subgraph) return { nodes: {}, layout: { nodes: {} } };
   return { nodes: subgraph.nodes, layout: workflow.layout.subgraphs?.[scope] ?? { nodes: {} } };
 }
 

@@ -4,6 +4,7 @@ import { createContext, useContext } from "react";
 import { create, useStore } from "zustand";
 import { emptyWorkflow } from "../graph/document";
 import { createDocument, type DocumentState, type DocumentStore } from "./documentStore";
+import { useView } from "./viewStore";
 
 interface Tabs {
   readonly open: readonly DocumentStore[];
@@ -16,18 +17,22 @@ interface Tabs {
 export const useTabs = create<Tabs>((set) => ({
   open: [],
   active: null,
-  show: (document) =>
+  show: (document) => {
+    useView.getState().leaveTo(0); // ids and subgraphs of another document mean nothing here
     set(({ open }) => {
       const there = open.find((other) => other.getState().key === document.getState().key);
       return there ? { active: there } : { open: [...open, document], active: document };
-    }),
-  close: (document) =>
+    });
+  },
+  close: (document) => {
+    useView.getState().leaveTo(0);
     set(({ open, active }) => {
       const rest = open.filter((other) => other !== document);
       if (!rest.length) rest.push(createDocument(emptyWorkflow())); // there is always something to work on
       const place = Math.max(0, open.indexOf(document) - 1);
       return { open: rest, active: active === document ? (rest[place] ?? null) : active };
-    }),
+    });
+  },
 }));
 
 export const DocumentContext = createContext<DocumentStore | null>(null);
