@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.events import Event, StepCached, StepStarted
 from engine.jobs.execute import Engine
 from engine.settings import ROOT, Settings
 from tests.diffusion_models import tiny
@@ -53,3 +54,50 @@ def test_it_runs(file: Path, engine: Engine) -> None:
     result = engine.run(on_tiny(file))
     assert [str(p) for p in result.problems] == []
     assert [ref for ui in result.ui.values() for part in ui for ref in part.get("files", [])]
+
+
+CHANGES = [
+    ("diffedit", "mask.grow", 0, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
+    ("null_text", "inject.cross", 0.15, {"inject", "pair"}, {"invert", "align"}),
+    ("ddib", "translate.guidance_scale", 1.5, {"translate"}, {"invert"}),
+    ("blended", "rank.samples", 3, {"rank"}, {"edit", "blend"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changed", "value", "anew", "kept"), CHANGES, ids=lambda v: str(v)[:20])
+def test_what_does_not_depend_on_a_change_comes_from_the_cache(
+    name: str, changed: str, value: float, anew: set[str], kept: set[str], engine: Engine
+) -> None:
+    plain = on_tiny(ROOT / "nodes" / "editing" / f"{name}.json")
+    engine.run(plain)
+    events: list[Event] = []
+    node, _, field = changed.partition(".")
+    plain["nodes"][node]["inputs"][field] = value
+    assert engine.run(plain, emit=events.append).problems == ()
+    ran = {e.node for e in events if isinstance(e, StepStarted)}
+    assert anew <= ran
+    assert not kept & ran
+    assert kept <= {e.node for e in events if isinstance(e, StepCached)}
+
+
+@pytest.mark.parametrize(("name", "node"), [("ddim_inversion", "invert"), ("prompt_to_prompt", "pair"),
+                                            ("diffusion_classifier", "rank")])  # fmt: skip
+def test_long_steps_can_be_cancelled_and_resumed(name: str, node: str, engine: Engine) -> None:
+    plain = on_tiny(ROOT / "nodes" / "editing" / f"{name}.json")
+    plain["nodes"][node]["inputs"] |= {"seed": 99} if name == "diffusion_classifier" else {}
+    for each in plain["nodes"].values():
+        if "steps" in each["inputs"]:
+            each["inputs"]["steps"] = 7
+    started: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, StepStarted):
+            started.append(event.node)
+
+    assert engine.run(plain, emit=watch, cancelled=lambda: node in started).state == "cancelled"
+    assert started[-1] == node
+    before = set(started) - {node}
+    started.clear()
+    assert engine.run(plain, emit=watch).problems == ()
+    assert node in started
+    assert not before & set(started)
