@@ -125,9 +125,7 @@ def source_of(value: Link | Given) -> str:
     return value.source if isinstance(value, Given) else value.node
 
 
-def guarded(
-    services: Services, node: GraphNode, context: Context, values: Values, arguments: Mapping[str, Any]
-) -> Any:
+def guarded(services: Services, node: GraphNode, context: Context, values: Values, arguments: Mapping[str, Any]) -> Any:
     """Call the node. Whatever it raises becomes an error with a sentence; a changed input is an error too."""
     try:
         value = services.functions[node.spec.id](context, **arguments)

@@ -126,4 +126,3 @@ class Context:
         buffer = io.BytesIO()
         Pil.fromarray(rgb).save(buffer, "JPEG", quality=80)
         self.emit(StepPreview(self.node, "image/jpeg", buffer.getvalue()))
-

@@ -51,12 +51,11 @@ class Registry:
                 self.add(function, pack=pack, code=code)
 
     def add_package(self, name: str) -> None:
-        """Add the nodes of a built-in package. Helpers `_*.py` count as code of every module beside them."""
+        """Add the nodes of a built-in package; all of it counts as code of each, since they share functions."""
         package = importlib.import_module(name)
+        code = digest_of_code(*map(Path, package.__path__))
         for info in pkgutil.walk_packages(package.__path__, f"{name}."):
-            module = importlib.import_module(info.name)
-            file = Path(str(module.__file__))
-            self.add_module(module, code=digest_of_code(file, *file.parent.glob("_*.py")))
+            self.add_module(importlib.import_module(info.name), code=code)
 
     def add_pack(self, place: Path) -> None:
         """Add a custom pack (a folder of Python files or one file); `failed` says why where one adds nothing."""

@@ -216,9 +216,7 @@ class Run:
 
     # Expansion
 
-    def _expand(
-        self, node: GraphNode, bound: Bound, index: int, expansion: Expansion, event: Ending
-    ) -> NoReturn:
+    def _expand(self, node: GraphNode, bound: Bound, index: int, expansion: Expansion, event: Ending) -> NoReturn:
         """Add the graph that a call expanded into and wait for it; `event` is what to tell then."""
         if self.plan.depth(node.id) >= DEPTH_MAX:
             raise BadInput(f"{node.spec.title} expands more than {DEPTH_MAX} deep; it may never end.")

@@ -86,7 +86,6 @@ class Route:
         return _respond(self, result)
 
 
-
 @dataclass
 class Routes:
     """A table of routes, filled by decorators."""

@@ -91,9 +91,7 @@ def mapped(length: int, first: int) -> dict[str, Any]:
     }
 
 
-def _measure(
-    registry: Registry, folder: Path, count: int, shape: Callable[[int], dict[str, Any]]
-) -> dict[str, float]:
+def _measure(registry: Registry, folder: Path, count: int, shape: Callable[[int], dict[str, Any]]) -> dict[str, float]:
     """Run new values cold, then again cached, then from disk alone as after a restart; all in one growing cache."""
     disk = Disk(folder, BUDGET)
     services = _services(registry, disk)

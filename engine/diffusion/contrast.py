@@ -58,9 +58,7 @@ def scaled(heat: Tensor) -> Tensor:
     return stretched.clamp(0, 1).reshape(heat.shape).float()
 
 
-def to_mask(
-    heat: Tensor, method: Method, threshold: float, *, smooth: float = 0.0, grow: int = 0
-) -> Tensor:
+def to_mask(heat: Tensor, method: Method, threshold: float, *, smooth: float = 0.0, grow: int = 0) -> Tensor:
     """Turn maps (B, h, w) into masks of 0 and 1.
 
     `paper`: over `threshold` of the stretched map; `mean ratio`: over 3 x threshold x the mean (diffusers: clamp at

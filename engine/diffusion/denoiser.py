@@ -52,17 +52,13 @@ def scaling(prediction: Prediction, sigma: float | Tensor, x: Tensor, *, sigma_d
     return Scaling(*(c.reshape(shape).to(x) for c in (c_skip, c_out, c_in)))
 
 
-def from_x0(
-    prediction: Prediction, x: Tensor, x0: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5
-) -> Tensor:
+def from_x0(prediction: Prediction, x: Tensor, x0: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5) -> Tensor:
     """Return what a network of that type would have predicted to give x0 at x: (x0 - c_skip x) / c_out."""
     c = scaling(prediction, sigma, x, sigma_data=sigma_data)
     return (x0 - c.c_skip * x) / c.c_out
 
 
-def to_x0(
-    prediction: Prediction, x: Tensor, out: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5
-) -> Tensor:
+def to_x0(prediction: Prediction, x: Tensor, out: Tensor, sigma: float | Tensor, *, sigma_data: float = 0.5) -> Tensor:
     """Return the x0 that a network's output stands for: c_skip x + c_out F."""
     c = scaling(prediction, sigma, x, sigma_data=sigma_data)
     return c.c_skip * x + c.c_out * out.to(x.dtype)
@@ -106,9 +102,7 @@ _NETWORK_SEES = ("tokens", "pooled", "extra")
 def expand(cond: Cond, batch: int) -> Cond:
     """Give a condition's tensors `batch` rows; a tensor with one row is repeated."""
     if len(cond.tokens) not in (1, batch):
-        raise BadInput(
-            f"A condition of {len(cond.tokens)} prompts cannot serve a batch of {batch}: use 1 or {batch}."
-        )
+        raise BadInput(f"A condition of {len(cond.tokens)} prompts cannot serve a batch of {batch}: use 1 or {batch}.")
 
     def rows(value: Any) -> Any:
         if isinstance(value, Tensor) and value.ndim and len(value) == 1:

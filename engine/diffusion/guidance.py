@@ -157,9 +157,7 @@ def place(cond: Cond, x: Tensor) -> Tensor:
         left, top, width, height = cond.area
         h, w = x.shape[-2:]
         inside = torch.zeros_like(weight)
-        inside[
-            ..., round(top * h) : round((top + height) * h), round(left * w) : round((left + width) * w)
-        ] = 1
+        inside[..., round(top * h) : round((top + height) * h), round(left * w) : round((left + width) * w)] = 1
         weight = weight * inside
     return weight
 

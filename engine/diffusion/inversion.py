@@ -90,9 +90,7 @@ def windows(sigmas: Tensor, levels: Levels) -> list[tuple[float, float]]:
 def scheduled(tokens: list[Tensor], like: Cond, sigmas: Tensor, levels: Levels) -> Conditioning:
     """Return one condition per step, each holding at its own step only."""
     spans = windows(sigmas, levels)
-    return Conditioning(
-        tuple(replace(like, tokens=t, start=a, end=b) for t, (a, b) in zip(tokens, spans, strict=True))
-    )
+    return Conditioning(tuple(replace(like, tokens=t, start=a, end=b) for t, (a, b) in zip(tokens, spans, strict=True)))
 
 
 @dataclass(frozen=True)

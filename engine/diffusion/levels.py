@@ -155,9 +155,7 @@ def scaled_linear(
     return from_betas(betas, zero_terminal=zero_terminal)
 
 
-def linear(
-    count: int = 1000, *, start: float = 1e-4, end: float = 0.02, zero_terminal: bool = False
-) -> Levels:
+def linear(count: int = 1000, *, start: float = 1e-4, end: float = 0.02, zero_terminal: bool = False) -> Levels:
     """DDPM's schedule: beta linear (Ho et al. 2020, arXiv 2006.11239, section 4)."""
     return from_betas(torch.linspace(start, end, count, dtype=torch.float64), zero_terminal=zero_terminal)
 

@@ -38,9 +38,7 @@ class NoiseSource:
         It is keyed by the pair of sigmas, not drawn in turn: a step redone, skipped or taken by another
         branch gets the same noise as before.
         """
-        return lambda sigma, sigma_next: self._stack(
-            like, lambda seed: _derive(seed, "step", sigma, sigma_next)
-        )
+        return lambda sigma, sigma_next: self._stack(like, lambda seed: _derive(seed, "step", sigma, sigma_next))
 
     def brownian(self, like: Tensor) -> StepNoise:
         """Return step noise cut from one Brownian path, so that nested and neighbouring steps agree.
@@ -62,9 +60,7 @@ class NoiseSource:
         """Draw one sample per seed, each from its own generator."""
         if len(self.seeds) != len(like):
             raise ValueError(f"{len(self.seeds)} seeds for a batch of {len(like)}")
-        drawn = [
-            torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(key(s))) for s in self.seeds
-        ]
+        drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(key(s))) for s in self.seeds]
         return torch.stack(drawn).to(like.device)
 
 

@@ -44,9 +44,7 @@ OnStep = Callable[[StepInfo], Tensor | None]
 class Sample(Protocol):
     """Walk `x` from sigmas[0] down to sigmas[-1]; with one sigma or none `x` comes back untouched."""
 
-    def __call__(
-        self, denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep
-    ) -> Tensor:
+    def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep) -> Tensor:
         """Sample. Further keyword-only options have defaults."""
         ...
 

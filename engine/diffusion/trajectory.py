@@ -55,9 +55,7 @@ def at_sigma(trajectory: Trajectory, sigma: float) -> Tensor:
     """Return the latent (B, C, h, w) kept at exactly that noise level."""
     found = (trajectory.sigmas == sigma).nonzero()
     if not len(found):
-        raise BadInput(
-            f"The trajectory keeps no latent at sigma {sigma:.4g}: sample with the sigmas it was made on."
-        )
+        raise BadInput(f"The trajectory keeps no latent at sigma {sigma:.4g}: sample with the sigmas it was made on.")
     return trajectory.latents[int(found[0])]
 
 

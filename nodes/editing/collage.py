@@ -120,8 +120,10 @@ def layer_strengths(
     """
     amounts: Any = strengths
     count = len(visible.values)
-    if not isinstance(amounts, list) or len(amounts) != count or not all(
-        type(a) in (int, float) and 0 <= a <= 1 for a in amounts
+    if (
+        not isinstance(amounts, list)
+        or len(amounts) != count
+        or not all(type(a) in (int, float) and 0 <= a <= 1 for a in amounts)
     ):
         raise BadInput(f"strengths is a list of {count} numbers in 0..1.", field="strengths")
     each, _ = match_batches(torch.tensor(amounts, dtype=torch.float32)[:, None, None], visible.values)

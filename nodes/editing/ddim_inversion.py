@@ -178,9 +178,7 @@ def inversion_report(
     if prompt is None:
         raise BadInput("The trajectory has no prompt: give the one it was inverted with.", field="conditioning")
     back = replay(ctx, trajectory, Guider("conditional", model, {"positive": prompt}))
-    plain, returned = (
-        vae_decode(ctx, latent, vae).pixels for latent in (trajectory_at(trajectory, 0), back)
-    )
+    plain, returned = (vae_decode(ctx, latent, vae).pixels for latent in (trajectory_at(trajectory, 0), back))
     found = health(trajectory)
     exact, latent_error = psnr(plain, returned), (back.samples - trajectory.latents[0]).square().mean().sqrt()
     lines = [

@@ -71,9 +71,7 @@ def rank_captions(
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, stages[-1].looks, seed, low=low, high=high)
         for i, picture in enumerate(torch.chunk(latent.samples.float(), len(latent.samples))):
-            found = classify(
-                network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=ctx.progress
-            )
+            found = classify(network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=ctx.progress)
             best.append(names[found.order[0]])
             lines.append(f"picture {i + 1}, {found.calls} looks:")
             lines += [f"  {names[k]}: {float(found.errors[k]):.5f} after {found.looks[k]}" for k in found.order]

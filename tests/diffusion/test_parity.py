@@ -78,9 +78,7 @@ def same_noise(monkeypatch):
 
     def patch(module):
         drawn = iter(noises)
-        monkeypatch.setattr(
-            f"diffusers.schedulers.{module}.randn_tensor", lambda *args, **kwargs: next(drawn)
-        )
+        monkeypatch.setattr(f"diffusers.schedulers.{module}.randn_tensor", lambda *args, **kwargs: next(drawn))
         return noises
 
     return patch
@@ -176,9 +174,7 @@ def test_euler_ancestral(same_noise):
     noises = same_noise("scheduling_euler_ancestral_discrete")
     sigmas = theirs.sigmas.double()
     x = normal() * sigmas[0]
-    torch.testing.assert_close(
-        ours("euler_ancestral", x, sigmas, noises), run_ve(theirs, x), rtol=1e-5, atol=2e-5
-    )
+    torch.testing.assert_close(ours("euler_ancestral", x, sigmas, noises), run_ve(theirs, x), rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(

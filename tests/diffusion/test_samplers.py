@@ -181,9 +181,7 @@ def error_at(name, steps, mixture_start, options):
     x, exact = mixture_start
     kept = {}
     sigmas = torch.cat([geometric(steps, 200.0, 0.1), torch.tensor([0.09, 0.08, 0.07])])
-    samplers.get(name)(
-        mixture, x, sigmas, noise=no_noise, on_step=lambda s: kept.__setitem__(s.i + 1, s.x), **options
-    )
+    samplers.get(name)(mixture, x, sigmas, noise=no_noise, on_step=lambda s: kept.__setitem__(s.i + 1, s.x), **options)
     return (kept[steps] - exact).abs().mean().item()
 
 
@@ -285,9 +283,7 @@ def test_ddim_at_eta_1_is_ddpm_and_at_0_is_euler():
     torch.testing.assert_close(
         run["ddim"](mixture, x, sigmas, noise=noise, eta=1.0), run["ddpm"](mixture, x, sigmas, noise=noise)
     )
-    assert torch.equal(
-        run["ddim"](mixture, x, sigmas, noise=noise), run["euler"](mixture, x, sigmas, noise=noise)
-    )
+    assert torch.equal(run["ddim"](mixture, x, sigmas, noise=noise), run["euler"](mixture, x, sigmas, noise=noise))
 
 
 def test_options_are_read_from_the_signature():

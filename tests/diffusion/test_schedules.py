@@ -109,9 +109,7 @@ def test_align_your_steps_gives_its_tables_back():
     table = torch.tensor(TABLES["sd15"][:-1], dtype=torch.float64)
     torch.testing.assert_close(align_your_steps(SD, 10)[:-1], table, rtol=7e-3, atol=0)
     video = levels.edm(sigma_max=700)
-    torch.testing.assert_close(
-        align_your_steps(video, 10)[:-1], torch.tensor(TABLES["svd"][:-1], dtype=torch.float64)
-    )
+    torch.testing.assert_close(align_your_steps(video, 10)[:-1], torch.tensor(TABLES["svd"][:-1], dtype=torch.float64))
     between = align_your_steps(SD, 20)
     assert between[1].item() == pytest.approx(math.sqrt(between[0].item() * between[2].item()))
     assert not torch.equal(align_your_steps(SD, 10, table="sdxl"), align_your_steps(SD, 10))

@@ -45,9 +45,7 @@ def test_a_prediction_that_does_not_see_x_is_inverted_exactly():
 
     sigmas = spaced(10)
     matched, current = (
-        samplers.get("ddim")(
-            denoise, invert(denoise, X0, sigmas, SD, convention=c)[-1], sigmas, noise=no_noise
-        )
+        samplers.get("ddim")(denoise, invert(denoise, X0, sigmas, SD, convention=c)[-1], sigmas, noise=no_noise)
         for c in ("matched", "current")
     )
     torch.testing.assert_close(matched, X0)

@@ -22,9 +22,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("any_model")
     tiny.write_folder(folder / "models" / "diffusers" / "tiny")
     made = Engine(
-        Settings(
-            data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=()
-        )
+        Settings(data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=())
     )
     yield made
     made.close()

@@ -213,6 +213,7 @@ def test_a_database_that_fails_later_is_explained(folder: Path) -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error: no space")])
 def test_a_full_disk_is_explained(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """And leaves nothing half-written behind."""
+
     def full(path: Path, encoded: Any) -> None:
         path.write_bytes(b"half")
         raise error

@@ -19,9 +19,13 @@ from engine.types import Cond, Conditioning, Image, Latent, Noise, Record
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.text(max_size=3) | st.sampled_from(["$", "$t", "$d", "$tuple", "$value"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(
+            st.text(max_size=3) | st.sampled_from(["$", "$t", "$d", "$tuple", "$value"]), inner, max_size=3
+        )
+    ),
     max_leaves=10,
 )
 
@@ -146,6 +150,7 @@ def test_a_damaged_file_is_noticed(tmp_path: Path) -> None:
 
 def test_a_type_that_has_changed_or_gone_is_told_apart() -> None:
     """A changed type makes the value worthless; a missing pack may come back."""
+
     @dataclass(frozen=True)
     class Local(Record):
         number: int = 0

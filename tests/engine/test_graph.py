@@ -249,9 +249,7 @@ def test_a_small_file_cannot_unfold_without_end() -> None:
     """Thirty subgraphs of two instances each would be a billion nodes; a hundred in each other would be too deep."""
 
     def each_in_the_one_before(depth: int, *names: str) -> dict[str, Any]:
-        bodies = {
-            f"s{i}": {"nodes": {name: {"type": f"subgraph:s{i + 1}"} for name in names}} for i in range(depth)
-        }
+        bodies = {f"s{i}": {"nodes": {name: {"type": f"subgraph:s{i + 1}"} for name in names}} for i in range(depth)}
         return {"nodes": nodes(a=("subgraph:s0", {})), "subgraphs": {**bodies, f"s{depth}": {"nodes": {}}}}
 
     assert "makes this more than 20000 nodes" in problems(each_in_the_one_before(30, "a", "b"))[0]

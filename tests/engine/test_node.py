@@ -126,10 +126,16 @@ def test_outputs_are_named_by_their_type() -> None:
 def undocumented(x: Image) -> Image: ...
 def unbounded(x: int) -> int:
     """D."""
+
+
 def foreign(x: bytes) -> int:
     """D."""
+
+
 def odd(x: Annotated[str, 3]) -> int:
     """D."""
+
+
 def numbers(x: Literal[1, 2]) -> int:
     """D."""
 

@@ -59,6 +59,7 @@ def test_why_a_node_ran_is_told(lab: Lab) -> None:
 
 def test_long_texts_and_removed_inputs_in_the_reason(ram: Lab) -> None:
     """A text that is too long to spell out has changed, no more; lazy inputs come and go."""
+
     @node(category="lab")
     def length(text: str) -> int:
         """Count."""
@@ -248,6 +249,7 @@ def test_cancelling_keeps_what_had_finished(lab: Lab) -> None:
 
 def test_a_node_that_looks_is_cancelled_within() -> None:
     """`ctx.check` raises, and the step is as if it had never begun."""
+
     @node(category="lab")
     def long(ctx: Context) -> int:
         """Looks once."""
@@ -321,6 +323,7 @@ def test_the_number_of_outputs_must_fit() -> None:
 
 def test_linked_values_are_checked_and_converted() -> None:
     """Numbers become text, bounds and types hold also for what comes along a link of type ANY."""
+
     @node(category="lab")
     def anything(value: Any) -> Any:
         """Passes on."""
@@ -370,6 +373,7 @@ def test_changing_an_input_in_place_is_refused(first: int) -> None:
 
 def test_a_node_that_swallows_a_question_is_asked_again() -> None:
     """Even `except BaseException` around a lazy input does not make a wrong result."""
+
     @node(category="lab")
     def greedy(late: Lazy[Number]) -> int:
         """Swallows everything."""
@@ -453,6 +457,7 @@ def test_a_reused_node_says_again_what_it_shows(lab: Lab) -> None:
 
 def test_what_an_expansion_showed_is_made_again_if_gone() -> None:
     """The node that expanded shows it too, so it needs the value."""
+
     @node(category="lab")
     def shows(value: Number = 1) -> Saved | Expansion:
         """Expands into something that saves."""
@@ -486,6 +491,7 @@ def test_two_users_of_a_result_that_is_gone_wait_for_one_run(lab: Lab) -> None:
 
 def test_arrays_travel_too() -> None:
     """A numpy array comes read-only; a lazy input may be asked for twice."""
+
     @node(category="lab")
     def array() -> Any:
         """Gives an array."""
@@ -557,6 +563,7 @@ def test_durable_events_come_after_their_results(lab: Lab, monkeypatch: pytest.M
 
 def test_a_slow_node_tells_what_ended_before_it() -> None:
     """Its first report makes the earlier steps durable, so that they do not seem to hang."""
+
     @node(category="lab")
     def slow(ctx: Context, value: Number) -> int:
         """Takes its time."""
@@ -574,6 +581,7 @@ def test_a_slow_node_tells_what_ended_before_it() -> None:
 
 def test_a_full_disk_ends_the_run_with_a_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was to be written stays pending, and is there once there is room."""
+
     def full() -> None:
         raise Unavailable("Cannot write results.sqlite: database or disk is full.")
 

@@ -1,4 +1,5 @@
 """What is written loads as diffusers components, and sampling and inversion undo each other."""
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel

@@ -113,8 +113,7 @@ def test_the_puppet_has_seventeen_joints_on_its_body():
             assert points.shape == (17, 2)
             rows, columns = points[:, 1].round().astype(int), points[:, 0].round().astype(int)
             near = [
-                alpha[max(r - 3, 0) : r + 4, max(c - 3, 0) : c + 4].any()
-                for r, c in zip(rows, columns, strict=True)
+                alpha[max(r - 3, 0) : r + 4, max(c - 3, 0) : c + 4].any() for r, c in zip(rows, columns, strict=True)
             ]
             assert all(near), (seed, near)
     assert found > 5

@@ -22,9 +22,7 @@ def test_the_deliberate_word_is_two_tokens(tokens):
 
 
 def test_captions_fit(tokens):
-    longest = max(
-        len(tokens(text).input_ids) for seed in range(400) for text in captions(sample(seed, WIDE), 3)
-    )
+    longest = max(len(tokens(text).input_ids) for seed in range(400) for text in captions(sample(seed, WIDE), 3))
     assert 15 < longest <= tokenizer.LENGTH
 
 

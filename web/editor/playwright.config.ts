@@ -6,7 +6,7 @@ export default defineConfig({
   outputDir: "../../output/e2e",
   workers: 1,
   fullyParallel: false,
-  timeout: 90_000,
+  timeout: 180_000,
   expect: { timeout: 15_000 },
   reporter: [["list"]],
   use: {

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def integrals(
-    nodes: Sequence[float], a: float, b: float, density: Callable[[Any], Any] = np.ones_like
-) -> list[float]:
+def integrals(nodes: Sequence[float], a: float, b: float, density: Callable[[Any], Any] = np.ones_like) -> list[float]:
     """Return the integrals from a to b of density(u) L_j(u) du, L_j the Lagrange polynomials on `nodes`.
 
     Gauss-Legendre with 16 points: exact for polynomials up to degree 31.

@@ -13,9 +13,7 @@ from engine.diffusion.stepping import Denoise, OnStep, StepNoise, walk
 ORDER = 3
 
 
-def sample(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 3
-) -> Tensor:
+def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 3) -> Tensor:
     """Sample by Zhang and Chen 2022, arXiv 2204.13902, with polynomials in log(rho), rho = sigma.
 
     The integral of eps over sigma is that of e^u L_j(u) over u = ln(sigma). The last step, to u = -infinity,

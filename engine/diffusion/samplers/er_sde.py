@@ -41,11 +41,7 @@ def sample(
             x = denoised + q * (x - denoised)
             d = sigma_next - sigma
             for k, derivative in enumerate(_derivatives(past)):
-                x = (
-                    x
-                    + (d ** (k + 1) / (k + 1) + _phi(sigma_next) * _integral(sigma, sigma_next, k))
-                    * derivative
-                )
+                x = x + (d ** (k + 1) / (k + 1) + _phi(sigma_next) * _integral(sigma, sigma_next, k)) * derivative
             if s_noise > 0:
                 sigma_up = math.sqrt(max(0.0, sigma_next**2 - (q * sigma) ** 2))
                 x = x + s_noise * sigma_up * noise(sigma, sigma_next)

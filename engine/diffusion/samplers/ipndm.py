@@ -11,9 +11,7 @@ ORDER = 2  # 4 where sigma itself falls in equal steps
 WEIGHTS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
-def sample(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4
-) -> Tensor:
+def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4) -> Tensor:
     """Sample by Liu et al. 2022, arXiv 2202.09778, warmed up by the lower orders."""
     past: list[Tensor] = []  # eps, newest first
     for step in walk(sigmas):

@@ -10,9 +10,7 @@ from engine.diffusion.stepping import Denoise, OnStep, StepNoise, walk
 ORDER = 4
 
 
-def sample(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4
-) -> Tensor:
+def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 4) -> Tensor:
     """Sample by Adams-Bashforth with variable steps on dx/dsigma = eps.
 
     eps is extrapolated by the polynomial through the last `order` steps (Hairer, Norsett and Wanner 1993,

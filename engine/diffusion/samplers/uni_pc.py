@@ -47,9 +47,7 @@ def sample(
     return x
 
 
-def _move(
-    x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Tensor] | None = None
-) -> Tensor:
+def _move(x: Tensor, past: Past, u: float, b: str, *, corrector: tuple[float, Tensor] | None = None) -> Tensor:
     """Go from lambda = past[0][0] to u: UniP, or UniC if D at u is given as `corrector`."""
     (origin, denoised), h = past[0], u - past[0][0]
     used = [*past[1:], corrector] if corrector else past[1:]
@@ -63,9 +61,7 @@ def _move(
         rho = np.array([0.5])  # of order 2 whatever h is, as the paper notes
     else:
         matrix = np.vander(r, n, increasing=True).T  # R_p
-        rho = np.linalg.solve(
-            matrix, [math.factorial(k) * -h * phi(k + 1, -h) / scale for k in range(1, n + 1)]
-        )
+        rho = np.linalg.solve(matrix, [math.factorial(k) * -h * phi(k + 1, -h) / scale for k in range(1, n + 1)])
     for weight, r_m, (_, d) in zip(rho.tolist(), r.tolist(), used, strict=True):
         x = x - scale * weight / r_m * (d - denoised)
     return x

@@ -10,8 +10,6 @@ from engine.diffusion.stepping import Denoise, OnStep, StepNoise
 ORDER = 4  # the corrector raises the predictor's order by one
 
 
-def sample(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 3
-) -> Tensor:
+def sample(denoise: Denoise, x: Tensor, sigmas: Tensor, *, noise: StepNoise, on_step: OnStep, order: int = 3) -> Tensor:
     """Sample by Zhao et al. 2023, arXiv 2302.04867, with its B_2."""
     return uni_pc.sample(denoise, x, sigmas, noise=noise, on_step=on_step, order=order, b="bh2")

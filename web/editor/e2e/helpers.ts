@@ -56,7 +56,7 @@ export async function showGraph(page: Page): Promise<void> {
 /** Run and wait for the end that the bar tells. */
 export async function runTo(page: Page, end: RegExp): Promise<void> {
   await runButton(page).click();
-  await expect(page.getByRole("banner").getByText(end)).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("banner").getByText(end)).toBeVisible({ timeout: 80_000 });
 }
 
 /** Ask the server itself. */
