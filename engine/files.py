@@ -275,7 +275,7 @@ class FileStore:
                 with suppress(FileExistsError):
                     (folder / f"{stem}_{number:05}.{suffix}").touch(exist_ok=False)
                     return f"{prefix}_{number:05}.{suffix}"
-        raise AssertionError("unreachable")
+        raise AssertionError("unreachable")  # pragma: no cover
 
     def forget_previews(self) -> None:
         """Remove previews older than a week."""
@@ -322,7 +322,7 @@ def _numbered(name: str) -> Iterator[str]:
     """Yield `cat.png`, `cat (2).png`, `cat (3).png` ..."""
     yield name
     stem, dot, suffix = name.rpartition(".")
-    for number in itertools.count(2):
+    for number in itertools.count(2):  # pragma: no branch
         yield f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
 
 
@@ -353,7 +353,7 @@ def _write(data: bytes, path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable. Windows cannot open folders, and does not need to."""
-    if os.name == "posix":
+    if os.name == "posix":  # pragma: no branch
         handle = os.open(folder, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
@@ -364,7 +364,5 @@ def _disk() -> Iterator[None]:
     """Turn a full or read-only disk into a sentence."""
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
-        raise Unavailable(f"The file cannot be written: {error.strerror}. Make room, then try again.") from error
+        raise Unavailable(f"The file cannot be written: {error.strerror}. Make room, or choose another name, then try again.") from error

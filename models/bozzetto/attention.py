@@ -28,8 +28,7 @@ class Recorder:
         """Attend as usual, and keep the probabilities."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
-            attn.head_to_batch_dim(x)
-            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+            attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
         chances = attn.get_attention_scores(query, key)  # (B * heads, places, tokens)
         if encoder_hidden_states is not None and chances.shape[1] == 256:
@@ -54,9 +53,7 @@ def noun_maps(parts: Parts, scenes: list[Scene], prompts: list[str], nouns: list
     """(N, 16, 16) attention of each scene's places to the last token of its noun, averaged over levels and layers."""
     z, states = parts.encode(to_tensor([s.image for s in scenes])), parts.encode_text(prompts)
     ids = parts.tokenizer(prompts, padding="max_length", truncation=True).input_ids
-    last = torch.tensor(
-        [row.index(parts.tokenizer(n).input_ids[-2]) for row, n in zip(ids, nouns, strict=True)]
-    )
+    last = torch.tensor([row.index(parts.tokenizer(n).input_ids[-2]) for row, n in zip(ids, nouns, strict=True)])
     g, total = torch.Generator().manual_seed(0), torch.zeros(len(scenes), 256)
     for time in _TIMES:
         a = parts.scheduler.alphas_cumprod[time]

@@ -87,9 +87,7 @@ def pointing(parts: Parts, scenes: list[Scene]) -> dict[str, float]:
 def run(*, number: int = 200) -> dict[str, Any]:
     """Every figure of the model over `number` prompts; `fast` and `slow` hold the answers at the two settings."""
     parts = load()
-    scenes = [
-        s for s in (scene(FIRST_HELD_OUT_SEED + 40_000 + i, START) for i in range(80)) if s.spec.count == 1
-    ][:50]
+    scenes = [s for s in (scene(FIRST_HELD_OUT_SEED + 40_000 + i, START) for i in range(80)) if s.spec.count == 1][:50]
     fast, slow = judged(parts, number, FAST), judged(parts, number, SLOW)
     return {"prompts": number, **fast, "fast": {**FAST, **fast}, "slow": {**SLOW, **slow},
             "diversity": variety(parts),

@@ -22,10 +22,7 @@ def held_out_specs(number: int, first: int = FIRST_HELD_OUT_SEED + 20_000) -> li
     """
     pairs = replace(_ASKED, allow_held_out=True, tinted=1.0)
     unseen = [s for s in (sample(first + 100_000 + i, pairs) for i in range(number * 8)) if held_out(s)]
-    return [
-        unseen[i // 3] if i % 3 == 2 and i // 3 < len(unseen) else sample(first + i, _ASKED)
-        for i in range(number)
-    ]
+    return [unseen[i // 3] if i % 3 == 2 and i // 3 < len(unseen) else sample(first + i, _ASKED) for i in range(number)]
 
 
 def prompts_of(specs: list[SceneSpec]) -> list[str]:
@@ -43,15 +40,11 @@ def generate(
         some = prompts[start : start + batch]
         seeds = range(seed + start, seed + start + len(some))
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
-        images.append(
-            to_images(parts.decode(sample_latents(parts, some, noise, steps=steps, guidance=guidance)))
-        )
+        images.append(to_images(parts.decode(sample_latents(parts, some, noise, steps=steps, guidance=guidance))))
     return np.concatenate(images)
 
 
-def judged(
-    parts: Parts, specs: list[SceneSpec], *, steps: int, guidance: float, seed: int
-) -> dict[str, float]:
+def judged(parts: Parts, specs: list[SceneSpec], *, steps: int, guidance: float, seed: int) -> dict[str, float]:
     """Accuracy by question over generated pictures of the scenes' captions."""
     images = generate(parts, prompts_of(specs), steps=steps, guidance=guidance, seed=seed)
     return accuracy(read(images), specs)

@@ -1,4 +1,5 @@
 """`python -m models.bozzetto.generate "PROMPT" --seed S --out FILE`: a picture, or a sheet of several prompts."""
+
 import argparse
 
 import cv2

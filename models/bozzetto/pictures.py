@@ -13,9 +13,7 @@ def to_tensor(images: list[np.ndarray] | np.ndarray) -> Tensor:
 
 def to_images(batch: Tensor) -> np.ndarray:
     """(B, 3, H, W) in -1..1 to (B, H, W, 3) uint8."""
-    pixels: np.ndarray = (
-        ((batch.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    )
+    pixels: np.ndarray = ((batch.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return pixels
 
 

@@ -75,9 +75,7 @@ def levels(parts: Parts, steps: int) -> tuple[list[int], Tensor]:
     """Times from noisy to clean, and alpha-bar at each of them and, last, at the clean end: (steps + 1,)."""
     parts.scheduler.set_timesteps(steps)
     times = [int(t) for t in parts.scheduler.timesteps]
-    return times, torch.cat(
-        [parts.scheduler.alphas_cumprod[times], parts.scheduler.final_alpha_cumprod[None]]
-    )
+    return times, torch.cat([parts.scheduler.alphas_cumprod[times], parts.scheduler.final_alpha_cumprod[None]])
 
 
 def move(x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:

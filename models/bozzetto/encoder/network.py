@@ -30,9 +30,7 @@ class DualEncoder(nn.Module):
 
     def __init__(self, vocabulary: int, length: int = 24) -> None:
         super().__init__()
-        self.image = nn.Sequential(
-            _stage(3, 32), _stage(32, 64), _stage(64, 128), _stage(128, 192)
-        )  # to 8 x 8
+        self.image = nn.Sequential(_stage(3, 32), _stage(32, 64), _stage(64, 128), _stage(128, 192))  # to 8 x 8
         self.place = nn.Parameter(torch.randn(1, 192, 8, 8) * 0.02)
         self.pool = nn.Linear(192, 1)  # attention pooling: where to look
         self.image_out = nn.Linear(192 * 3, DIMENSIONS)
@@ -76,7 +74,5 @@ def embed_texts(texts: list[str]) -> np.ndarray:
     """(N, 64) unit vectors of texts."""
     net, tokens = load()
     length = net.position.shape[1]
-    ids = tokens(
-        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    ).input_ids
+    ids = tokens(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     return net.embed_texts(ids).numpy()

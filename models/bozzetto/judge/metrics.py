@@ -96,9 +96,7 @@ def nearest(images: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.
     """
 
     def standard(batch: np.ndarray) -> np.ndarray:
-        small = np.stack([cv2.resize(im, (32, 32), interpolation=cv2.INTER_AREA) for im in batch]).astype(
-            np.float32
-        )
+        small = np.stack([cv2.resize(im, (32, 32), interpolation=cv2.INTER_AREA) for im in batch]).astype(np.float32)
         flat = small.reshape(len(small), -1)
         flat = flat - flat.mean(1, keepdims=True)
         return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
@@ -110,6 +108,4 @@ def nearest(images: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.
 def direction(image_change: np.ndarray, text_change: np.ndarray) -> np.ndarray:
     """(N,) CLIP-direction: cosine of the change of image embeddings (N, 64) with that of text embeddings (N, 64)."""
     product = (image_change * text_change).sum(-1)
-    return product / np.maximum(
-        np.linalg.norm(image_change, axis=-1) * np.linalg.norm(text_change, axis=-1), 1e-9
-    )
+    return product / np.maximum(np.linalg.norm(image_change, axis=-1) * np.linalg.norm(text_change, axis=-1), 1e-9)

@@ -36,16 +36,10 @@ class Judge(nn.Module):
         self.up2 = _block(192 + 128, 128)
         self.up1 = _block(128 + 64, 96)
         self.classes = nn.Conv2d(96, len(words.OBJECTS) + 1, 1)
-        self.colours = nn.Sequential(
-            nn.Conv2d(96 + 12, 64, 1), nn.SiLU(), nn.Conv2d(64, len(COLOUR_NAMES), 1)
-        )
-        self.mask = nn.Sequential(
-            nn.Conv2d(96 + 12, 32, 1), nn.SiLU(), nn.Conv2d(32, 4, 1), nn.PixelShuffle(2)
-        )
+        self.colours = nn.Sequential(nn.Conv2d(96 + 12, 64, 1), nn.SiLU(), nn.Conv2d(64, len(COLOUR_NAMES), 1))
+        self.mask = nn.Sequential(nn.Conv2d(96 + 12, 32, 1), nn.SiLU(), nn.Conv2d(32, 4, 1), nn.PixelShuffle(2))
         heads = len(words.STYLES) + len(words.BACKGROUNDS) + len(COLOUR_NAMES)
-        self.whole = nn.Sequential(
-            nn.Linear(192 * 2 + 128 + 64 + 32 + 96, 192), nn.SiLU(), nn.Linear(192, heads)
-        )
+        self.whole = nn.Sequential(nn.Linear(192 * 2 + 128 + 64 + 32 + 96, 192), nn.SiLU(), nn.Linear(192, heads))
         self.identity = nn.Linear(96, EMBEDDING)
         self.proxies = nn.Parameter(torch.randn(IDENTITIES, EMBEDDING) * 0.1)
 

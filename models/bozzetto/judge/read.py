@@ -103,9 +103,7 @@ def read(images: np.ndarray, network: Judge | None = None) -> list[Reading]:
     """Read (B, 128, 128, 3) uint8 pictures."""
     net = network or load()
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    parts = [
-        _read(x[i : i + 32].contiguous(memory_format=torch.channels_last), net) for i in range(0, len(x), 32)
-    ]
+    parts = [_read(x[i : i + 32].contiguous(memory_format=torch.channels_last), net) for i in range(0, len(x), 32)]
     return [reading for part in parts for reading in part]
 
 

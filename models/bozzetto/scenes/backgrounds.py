@@ -148,9 +148,7 @@ def _city(r: Rng) -> Drawn:
         x += w + 3
     im[row:] = _fade((116, 116, 124), (84, 84, 94), _N - row)
     for k in range(6):
-        cv2.rectangle(
-            im, (k * 64 + 8, (row + _N) // 2 + 14), (k * 64 + 40, (row + _N) // 2 + 20), (226, 222, 200), -1
-        )
+        cv2.rectangle(im, (k * 64 + 8, (row + _N) // 2 + 14), (k * 64 + 40, (row + _N) // 2 + 20), (226, 222, 200), -1)
     return im, row
 
 

@@ -24,9 +24,7 @@ class Mesh:
     colours: np.ndarray
 
     def __add__(self, other: "Mesh") -> "Mesh":
-        return Mesh(
-            np.concatenate([self.triangles, other.triangles]), np.concatenate([self.colours, other.colours])
-        )
+        return Mesh(np.concatenate([self.triangles, other.triangles]), np.concatenate([self.colours, other.colours]))
 
 
 def _quads(corners: np.ndarray, colour: Colour) -> Mesh:
@@ -102,12 +100,8 @@ def _lamp() -> Mesh:
 
 
 def _truck() -> Mesh:
-    out = box((-0.4, -0.4, 0.4), (0.4, 0.3, 0.9)) + box(
-        (-0.42, -0.4, -0.95), (0.42, 0.55, 0.34), (236, 236, 240)
-    )
-    out += box((-0.34, 0.0, 0.9), (0.34, 0.24, 0.91), _GLASS) + box(
-        (-0.41, 0.0, 0.5), (0.41, 0.22, 0.8), _GLASS
-    )
+    out = box((-0.4, -0.4, 0.4), (0.4, 0.3, 0.9)) + box((-0.42, -0.4, -0.95), (0.42, 0.55, 0.34), (236, 236, 240))
+    out += box((-0.34, 0.0, 0.9), (0.34, 0.24, 0.91), _GLASS) + box((-0.41, 0.0, 0.5), (0.41, 0.22, 0.8), _GLASS)
     out += box((-0.36, -0.36, -0.96), (-0.02, 0.5, -0.95), _METAL) + box(
         (0.02, -0.36, -0.96), (0.36, 0.5, -0.95), _METAL
     )
@@ -120,9 +114,7 @@ def _truck() -> Mesh:
 
 
 def _cottage() -> Mesh:
-    out = box((-0.6, -0.7, -0.55), (0.6, 0.1, 0.55)) + roof(
-        (-0.72, 0.1, -0.65), (0.72, 0.75, 0.65), (168, 66, 52)
-    )
+    out = box((-0.6, -0.7, -0.55), (0.6, 0.1, 0.55)) + roof((-0.72, 0.1, -0.65), (0.72, 0.75, 0.65), (168, 66, 52))
     out += box((0.25, 0.2, -0.4), (0.42, 0.85, -0.22), (150, 96, 80)) + box(
         (-0.16, -0.7, 0.55), (0.16, -0.15, 0.56), _WOOD
     )

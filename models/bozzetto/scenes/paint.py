@@ -43,9 +43,7 @@ def painted(noun: str, source: str, colour: str | None, paint: tuple[str, str], 
     out[split:] = lower[split:]
     size = sprites.SIDE // 4
     centre_y, centre_x = int(rows[0] + 0.5 * (rows[-1] - rows[0])), sprites.SIDE // 2
-    here = np.s_[
-        centre_y - size // 2 : centre_y - size // 2 + size, centre_x - size // 2 : centre_x - size // 2 + size
-    ]
+    here = np.s_[centre_y - size // 2 : centre_y - size // 2 + size, centre_x - size // 2 : centre_x - size // 2 + size]
     weight = (_mark_shape(mark, size) / 255.0 * (out[here][..., 3] > 127))[..., None]
     out[here][..., :3] = out[here][..., :3] * (1 - weight) + np.array((255, 255, 255)) * weight
     return cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA)

@@ -102,11 +102,7 @@ def _move(spec: SceneSpec, r: Rng, world: World) -> tuple[SceneSpec, str]:
         o = replace(o, y=min(row + 8, 126) - o.side if row + 8 >= o.side else 126 - o.side)
     place = words.BACKGROUND_WORDS[kind][0]
     text = (
-        "make it night"
-        if kind == "night"
-        else f"put it {place}"
-        if r.random() < 0.6
-        else f"put the {o.noun} {place}"
+        "make it night" if kind == "night" else f"put it {place}" if r.random() < 0.6 else f"put the {o.noun} {place}"
     )
     return replace(spec, background=kind, background_colour=None, objects=(o,)), text
 

@@ -124,9 +124,7 @@ def puppet(source: str, colour: str | None, pose: int, side: int) -> np.ndarray:
             )
         cv2.circle(canvas, centre, int(radius + extra / 2), (*skin, 255), -1, cv2.LINE_AA)
     for eye in (1, 2):
-        cv2.circle(
-            canvas, tuple(int(v) for v in at[eye]), max(1, int(0.018 * n)), (30, 26, 30, 255), -1, cv2.LINE_AA
-        )
+        cv2.circle(canvas, tuple(int(v) for v in at[eye]), max(1, int(0.018 * n)), (30, 26, 30, 255), -1, cv2.LINE_AA)
     mouth = (int(at[0][0]), int(at[0][1] + 0.025 * n))
     cv2.ellipse(
         canvas,

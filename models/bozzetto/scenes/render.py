@@ -99,9 +99,7 @@ def _shadow(side: int) -> np.ndarray:
     """(side // 3, side) darkening of the ground under an object of this size."""
     h = side // 3
     shade = np.zeros((h, side), np.float32)
-    cv2.ellipse(
-        shade, (side // 2, h // 2), (int(side * 0.4), max(2, side // 14)), 0, 0, 360, 0.32, -1, cv2.LINE_AA
-    )
+    cv2.ellipse(shade, (side // 2, h // 2), (int(side * 0.4), max(2, side // 14)), 0, 0, 360, 0.32, -1, cv2.LINE_AA)
     return cv2.GaussianBlur(shade, (0, 0), 1.6)
 
 

@@ -56,9 +56,7 @@ def _cover(triangle: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _raster(mesh: Mesh, turned: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, n) depth, NaN outside, and (n, n) index of the triangle seen, -1 outside."""
-    pixels = np.stack(
-        [(turned[..., 0] * 0.48 + 0.5) * n, (0.5 - turned[..., 1] * 0.48) * n, turned[..., 2]], -1
-    )
+    pixels = np.stack([(turned[..., 0] * 0.48 + 0.5) * n, (0.5 - turned[..., 1] * 0.48) * n, turned[..., 2]], -1)
     depth, index = np.full((n, n), -np.inf), np.full((n, n), -1)
     for i, triangle in enumerate(pixels):
         covered = _cover(triangle, n)
@@ -84,9 +82,7 @@ def solid(noun: str, colour: str | None, yaw: float, side: int, source: str = "3
     normal *= np.sign(normal[:, 2:] + 1e-9)  # what is seen faces the viewer
     tint = np.where(mesh.colours == MAIN, np.array(COLOURS[colour or "red"], float), mesh.colours)
     light = (
-        0.62 + 0.5 * np.clip(normal @ _LIGHT, 0, 1)[:, None]
-        if source == "3d"
-        else 0.85 + 0.15 * (normal[:, 1:2] > 0.3)
+        0.62 + 0.5 * np.clip(normal @ _LIGHT, 0, 1)[:, None] if source == "3d" else 0.85 + 0.15 * (normal[:, 1:2] > 0.3)
     )
     seen = index >= 0
     rgba = np.zeros((n, n, 4), np.float32)
@@ -119,9 +115,7 @@ def _outlined(rgba: np.ndarray, normals: np.ndarray, source: str) -> np.ndarray:
         for i in range(4)
         for dx in (0, 1)
     )
-    line = cv2.dilate((turn > 2.4).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & (
-        rgba[..., 3] > 0
-    )
+    line = cv2.dilate((turn > 2.4).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & (rgba[..., 3] > 0)
     out = rgba.copy()
     if source == "ink":
         out[rgba[..., 3] > 0, :3] = 250

@@ -113,9 +113,7 @@ def _rest(noun: str, side: int, ground: int | None, r: Rng) -> int:
     return int(np.clip(middle + r.integers(-10, 11), 1, RESOLUTION - side - 1))
 
 
-def _single(
-    r: Rng, noun: str, colour: str | None, size: str, position: str, ground: int | None
-) -> ObjectSpec:
+def _single(r: Rng, noun: str, colour: str | None, size: str, position: str, ground: int | None) -> ObjectSpec:
     low, high = {"small": (44, 55), "normal": (68, 85), "large": (96, 111)}[size]
     side = int(r.integers(low, high))
     x = {"left": r.integers(1, 12), "right": RESOLUTION - side - r.integers(1, 12),
@@ -131,11 +129,7 @@ def _side_by_side(r: Rng, pair: list[tuple[str, str | None]], ground: int | None
     for i, (noun, colour) in enumerate(pair):
         side = int(r.integers(50, 61)) if n == 2 else int(r.integers(36, 42))
         x = i * cell + (cell - side) // 2 + int(r.integers(-2, 3))
-        out.append(
-            ObjectSpec(
-                noun, colour, side, int(np.clip(x, 0, RESOLUTION - side)), _rest(noun, side, ground, r)
-            )
-        )
+        out.append(ObjectSpec(noun, colour, side, int(np.clip(x, 0, RESOLUTION - side)), _rest(noun, side, ground, r)))
     return out
 
 
@@ -159,9 +153,7 @@ def _one_before_other(r: Rng, near: tuple[str, str | None], far: tuple[str, str 
     return [ObjectSpec(*far, big, x, 106 - big), ObjectSpec(*near, small, at, 122 - small)]
 
 
-def _two(
-    r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int | None
-) -> tuple[list[ObjectSpec], int]:
+def _two(r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int | None) -> tuple[list[ObjectSpec], int]:
     """The two placed objects and the index of the one named first."""
     a, b = pair
     if relation in ("above", "below"):
@@ -188,9 +180,7 @@ def _draw(seed: int, attempt: int, world: World) -> SceneSpec:
     plain = "plain" in world.backgrounds and (not kinds or r.random() < world.plain_weight)
     kind, tone = ("plain", _pick(r, world.colours)) if plain else (_pick(r, kinds), None)
     variant, crop = int(r.integers(backgrounds.VARIANTS)), tuple(int(v) for v in r.integers(0, 33, 2))
-    ground = (
-        backgrounds.background(kind, tone, variant)[1] - crop[1] if kind in backgrounds.GROUNDED else None
-    )
+    ground = backgrounds.background(kind, tone, variant)[1] - crop[1] if kind in backgrounds.GROUNDED else None
     draw = r.random()
     number = 2 if draw < world.two_objects else 1
     nouns = _nouns(r, world, number)

@@ -37,11 +37,7 @@ def prepare(image: np.ndarray, style: str, plain: bool) -> np.ndarray:
         wash = (255 - image.mean(2)) * 0.12
         return np.repeat((250 - lines - wash)[..., None], 3, 2)
     if style in ("flat", "cartoon"):
-        return (
-            np.floor(image / 32) * 32 + 16
-            if not plain
-            else np.broadcast_to(image.mean((0, 1)), image.shape).copy()
-        )
+        return np.floor(image / 32) * 32 + 16 if not plain else np.broadcast_to(image.mean((0, 1)), image.shape).copy()
     return image
 
 
@@ -50,9 +46,7 @@ def _watercolor(image: np.ndarray, r: np.random.Generator) -> np.ndarray:
     soft = cv2.medianBlur(image.astype(np.uint8), 5).astype(np.float32)
     rim = np.clip(_edges(soft) * 0.12, 0, 26)
     h, w = image.shape[:2]
-    x, y = (
-        int(v) * 32 for v in r.integers(0, 3, 2)
-    )  # nine papers: a frame that differs each time is only noise
+    x, y = (int(v) * 32 for v in r.integers(0, 3, 2))  # nine papers: a frame that differs each time is only noise
     paper = _PAPER[y : y + h, x : x + w]
     wash = soft * 0.66 + 255 * 0.33 - rim[..., None] + paper[..., None] * 3
     row, col = np.arange(h)[:, None], np.arange(w)[None]

@@ -51,13 +51,10 @@ class EncoderJob:
         for k in range(5):
             specs = [sample(FIRST_HELD_OUT_SEED + 9000 + 64 * k + i, START) for i in range(64)]
             texts = torch.tensor(
-                tokenizer.encode(
-                    self.tokens, [caption(s, np.random.default_rng(1), full=True) for s in specs]
-                )
+                tokenizer.encode(self.tokens, [caption(s, np.random.default_rng(1), full=True) for s in specs])
             )
             similar = (
-                self.model.embed_images(to_tensor([render(s).image for s in specs]))
-                @ self.model.embed_texts(texts).T
+                self.model.embed_images(to_tensor([render(s).image for s in specs])) @ self.model.embed_texts(texts).T
             )
             right.append((similar.argmax(1) == torch.arange(64)).float().mean())
         return {"retrieval_64": round(float(torch.stack(right).mean()), 4)}

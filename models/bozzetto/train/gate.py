@@ -31,9 +31,7 @@ def gate(number: int = 400) -> bool:
     specs = [s.spec for s in scenes]
     real, rebuilt = accuracy(read(images), specs), accuracy(read(np.concatenate(decoded)), specs)
     mean = float(torch.cat(decibels).mean())
-    passed = mean >= DECIBELS and all(
-        rebuilt[k] >= SHARE * real[k] for k in ("object_one", "object_two", "colour")
-    )
+    passed = mean >= DECIBELS and all(rebuilt[k] >= SHARE * real[k] for k in ("object_one", "object_two", "colour"))
     result = {"scenes": number, "psnr": round(mean, 2), "real": real, "rebuilt": rebuilt, "passed": passed,
               "scaling_factor": net.config.scaling_factor, "time": time.strftime("%H:%M:%S")}  # fmt: skip
     (state.run_dir("autoencoder") / "gate.json").write_text(json.dumps(result, indent=1))

@@ -75,14 +75,10 @@ class JudgeJob:
         s, share = self.settings, ranks.share(self.settings.batch)
         seeds = [50_000_000 + step * s.batch + i for i in range(s.batch)][share]
         scenes = [scene(seed, world_of(seed)) for seed in seeds]
-        want = {
-            k: torch.from_numpy(np.stack([t[k] for t in map(targets, scenes)])) for k in targets(scenes[0])
-        }
+        want = {k: torch.from_numpy(np.stack([t[k] for t in map(targets, scenes)])) for k in targets(scenes[0])}
         x = disturb(to_tensor([one.image for one in scenes]), seeds[0])
         with torch.autocast("cpu", torch.bfloat16):
-            out = {
-                k: v.float() for k, v in self.model(x.contiguous(memory_format=torch.channels_last)).items()
-            }
+            out = {k: v.float() for k, v in self.model(x.contiguous(memory_format=torch.channels_last)).items()}
         style, background, tone = want["whole"].T
         parts = {
             "classes": 2 * F.cross_entropy(out["classes"], want["classes"]),
@@ -107,9 +103,7 @@ class JudgeJob:
         scenes = [scene(FIRST_HELD_OUT_SEED + 5000 + i, OPEN) for i in range(300)]
         readings = read(np.stack([s.image for s in scenes]), self.model)
         iou = [
-            mask_iou(r, s.classes[-1], s.masks[-1])
-            for r, s in zip(readings, scenes, strict=True)
-            if len(s.masks) == 1
+            mask_iou(r, s.classes[-1], s.masks[-1]) for r, s in zip(readings, scenes, strict=True) if len(s.masks) == 1
         ]
         return {**accuracy(readings, [s.spec for s in scenes]), "iou": round(float(np.mean(iou)), 4)}
 

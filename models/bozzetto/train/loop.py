@@ -140,9 +140,7 @@ def one_step(run: Run, ranks: Ranks, stop: bool) -> tuple[dict[str, float], bool
     stopping = ranks.average(job.model.parameters(), float(stop)) > 0
     norm = nn.utils.clip_grad_norm_(job.model.parameters(), s.clip)
     if not bool(torch.isfinite(norm)):
-        raise FloatingPointError(
-            f"{s.name}: gradient is not finite at step {run.step}; the last checkpoint is good"
-        )
+        raise FloatingPointError(f"{s.name}: gradient is not finite at step {run.step}; the last checkpoint is good")
     run.optimiser.step()
     run.step += 1
     run.samples += s.batch

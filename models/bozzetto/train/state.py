@@ -65,15 +65,11 @@ def plot(name: str) -> None:
     from matplotlib import pyplot as plt
 
     rows = read_log(name)
-    keys = [
-        k for k in (rows[-1] if rows else {}) if k not in ("step", "samples", "seconds", "time", "rate", "lr")
-    ]
+    keys = [k for k in (rows[-1] if rows else {}) if k not in ("step", "samples", "seconds", "time", "rate", "lr")]
     if not keys:
         return
     columns = min(3, len(keys))
-    figure, axes = plt.subplots(
-        -(-len(keys) // columns), columns, figsize=(5 * columns, 3 * -(-len(keys) // columns))
-    )
+    figure, axes = plt.subplots(-(-len(keys) // columns), columns, figsize=(5 * columns, 3 * -(-len(keys) // columns)))
     for axis, key in zip(np.atleast_1d(axes).flat, keys, strict=False):
         points = [(row["samples"] / 1000, row[key]) for row in rows if isinstance(row.get(key), float)]
         if points:

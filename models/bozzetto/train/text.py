@@ -52,24 +52,16 @@ def answers(spec: SceneSpec, text: str) -> list[int]:
     def tint(noun: str | None, colour: str | None) -> int:
         names = (noun, words.plural(noun)) if noun else ()
         told = any(
-            f"{colour} {name}" in text or f"{colour} {f} {name}" in text
-            for name in names
-            for f in words.FILLERS
+            f"{colour} {name}" in text or f"{colour} {f} {name}" in text for name in names for f in words.FILLERS
         )
         return place(tuple(words.COLOURS), colour, told)
 
     kind = spec.background
     told = (
-        any(phrase in text for phrase in words.BACKGROUND_WORDS.get(kind, ()))
-        or f"on {spec.background_colour}" in text
+        any(phrase in text for phrase in words.BACKGROUND_WORDS.get(kind, ())) or f"on {spec.background_colour}" in text
     )
-    told |= (
-        spec.background_colour is not None
-        and text.rstrip(", ").find(f"{spec.background_colour} background") >= 0
-    )
-    style = any(
-        phrase in text for phrase in (*words.STYLE_PREFIX[spec.style], words.STYLE_SUFFIX[spec.style])
-    )
+    told |= spec.background_colour is not None and text.rstrip(", ").find(f"{spec.background_colour} background") >= 0
+    style = any(phrase in text for phrase in (*words.STYLE_PREFIX[spec.style], words.STYLE_SUFFIX[spec.style]))
     return [
         place(words.OBJECTS, first.noun, spoken), place(words.OBJECTS, second.noun if second else None, spoken),
         tint(first.noun, first.colour), tint(second.noun if second else None, second.colour if second else None),
@@ -88,16 +80,12 @@ class Reader(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in QUESTIONS.items()})
-        self.tint = nn.Linear(
-            WIDTH, len(_COLOURS)
-        )  # asked of each object's own token: which colour is bound to it
+        self.tint = nn.Linear(WIDTH, len(_COLOURS))  # asked of each object's own token: which colour is bound to it
 
     def forward(self, ids: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Answers from the end token (B, n) and colours from every token (B, L, colours)."""
         out = self.encoder(ids)
-        return {name: head(out.pooler_output) for name, head in self.heads.items()}, self.tint(
-            out.last_hidden_state
-        )
+        return {name: head(out.pooler_output) for name, head in self.heads.items()}, self.tint(out.last_hidden_state)
 
 
 class TextJob:
@@ -108,9 +96,7 @@ class TextJob:
         self.settings = settings
         self.tokens = tokenizer.build(state.run_dir(settings.name) / "tokenizer")
         self.model = Reader(build(len(self.tokens), self.tokens.eos_token_id))
-        self.nouns = {
-            n: self.tokens(n).input_ids[-2] for n in words.OBJECTS
-        }  # the last token of each object word
+        self.nouns = {n: self.tokens(n).input_ids[-2] for n in words.OBJECTS}  # the last token of each object word
 
     def batch(self, seeds: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids (B, L), answers (B, questions) and the colour of each object token (B, L), -1 elsewhere."""

@@ -77,9 +77,7 @@ def build(folder: Path) -> CLIPTokenizer:
         "do_lower_case": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(
-        json.dumps({w: i for i, w in enumerate(vocabulary)}, ensure_ascii=False)
-    )
+    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(vocabulary)}, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(m) for m in merges) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1))
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=1))
@@ -94,7 +92,5 @@ def load(folder: Path) -> CLIPTokenizer:
 
 def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
     """Token ids, padded and cut to `LENGTH`."""
-    ids: list[list[int]] = tokenizer(
-        texts, padding="max_length", max_length=LENGTH, truncation=True
-    ).input_ids
+    ids: list[list[int]] = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True).input_ids
     return ids

@@ -75,9 +75,7 @@ class UnetJob:
         self.settings = settings
         self.latents, self.tokens = latents.load(shards)
         self.model = fresh()
-        self.model.unet.set_attn_processor(
-            AttnProcessor()
-        )  # CPU flash attention's backward pass is the slower one
+        self.model.unet.set_attn_processor(AttnProcessor())  # CPU flash attention's backward pass is the slower one
         self.alphas = scheduler().alphas_cumprod
         snr = self.alphas / (1 - self.alphas)
         # As an error of the clean latent this is min(SNR, 5) + 0.5: without the floor, composition and prompt,
@@ -95,11 +93,7 @@ class UnetJob:
         # One time in each of b equal stretches: the loss of a step varies less than with free draws.
         times = ((torch.randperm(b, generator=g) + torch.rand(b, generator=g)) / b * len(self.alphas)).long()
         noise = torch.randn((b, *self.latents.shape[1:]), generator=g)
-        jitter = (
-            0.03
-            * (torch.rand((b, 1, 1), generator=g) < 0.2)
-            * torch.randn((b, ids.shape[1], WIDTH), generator=g)
-        )
+        jitter = 0.03 * (torch.rand((b, 1, 1), generator=g) < 0.2) * torch.randn((b, ids.shape[1], WIDTH), generator=g)
         return self.latents[which].float(), ids, times, noise, jitter
 
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
@@ -120,9 +114,7 @@ class UnetJob:
 
     def parts(self) -> Parts:
         """The networks as the sampler wants them."""
-        return Parts(
-            self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler()
-        )
+        return Parts(self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler())
 
     def measure(self, step: int) -> dict[str, float]:
         """What the judge reads in pictures of 48 held-out prompts, 16 DDIM steps, guidance 3."""
