@@ -365,4 +365,5 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(f"The file cannot be written: {error.strerror}. Make room, or choose another name, then try again.") from error
+        why = f"The file cannot be written: {error.strerror}."
+        raise Unavailable(f"{why} Make room, or choose another name, then try again.") from error
