@@ -58,6 +58,9 @@ def write(
     """Write the components in diffusers' layout, weights in fp16; `tokenizer` is the folder of its files."""
     for part, name in ((text, "text_encoder"), (unet, "unet"), (vae, "vae")):
         part.half().save_pretrained(target / name)
+        config = target / name / "config.json"
+        kept = {k: v for k, v in json.loads(config.read_text()).items() if k != "_name_or_path"}  # a machine's path
+        config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
     scheduler().save_pretrained(target / "scheduler")
     (target / "tokenizer").mkdir(exist_ok=True)
     for file in tokenizer.iterdir():
