@@ -104,5 +104,5 @@ def test_queries(target: Target, route: Route, data: st.DataObject) -> None:
 
 
 def test_the_requests_were_of_all_kinds(target: Target) -> None:
-    assert {200, 201, 400, 404, 409} <= target.statuses.keys()
+    assert {200, 201, 400} <= target.statuses.keys()
     assert target.statuses[200] + target.statuses[201] > 50
