@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +100,11 @@ class Context:
         if self.cancelled():
             raise Cancelled("The run was cancelled.", node=self.node)
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        """Report `done` of `total` units; the rate and the time left are derived. Raises Cancelled when due."""
+    def progress(self, done: int, total: int, note: str = "", *, figures: Mapping[str, float] | None = None) -> None:
+        """Report `done` of `total` units; the rate and the time left are derived. Raises Cancelled when due.
+
+        `figures`: numbers to plot while it runs, such as `{"loss": 0.12}`; what is not finite is left out.
+        """
         self.check()
         now = time.monotonic()
         if done == 0 or done < self._done:  # a new count begins
@@ -112,7 +116,8 @@ class Context:
         spent = now - self._started
         rate = (done - self._from) / spent if done > self._from and spent > 0 else None
         left = (total - done) / rate if rate else None
-        self.emit(StepProgress(self.node, done, total, rate, left, note))
+        finite = {name: float(figure) for name, figure in (figures or {}).items() if math.isfinite(figure)}
+        self.emit(StepProgress(self.node, done, total, rate, left, note, finite))
 
     def wants_preview(self) -> bool:
         """Say whether enough time has passed for another preview, so that none is made in vain."""

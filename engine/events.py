@@ -39,7 +39,10 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepProgress(Event):
-    """`done` of `total` units; `rate` in units per second and `left` in seconds where known."""
+    """`done` of `total` units; `rate` in units per second and `left` in seconds where known.
+
+    `figures` are numbers by name as they stand at `done`, such as a loss: the editor draws them as they come.
+    """
 
     kind: ClassVar[str] = "step_progress"
     durable: ClassVar[bool] = False
@@ -49,6 +52,7 @@ class StepProgress(Event):
     rate: float | None = None
     left: float | None = None
     note: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

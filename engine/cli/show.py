@@ -69,4 +69,5 @@ def progress_line(event: events.StepProgress) -> str:
         parts.append(f"{event.rate:.1f} it/s" if event.rate >= 1 else f"{1 / event.rate:.1f} s/it")
     if event.left is not None and event.done < event.total:
         parts.append(f"{event.left:.0f} s left")
+    parts += [f"{name} {figure:.4g}" for name, figure in event.figures.items()]
     return ", ".join([*parts, *filter(None, [event.note])])

@@ -58,3 +58,7 @@ def test_slow_steps_show_seconds_per_step() -> None:
     assert progress_line(events.StepProgress("a", 1, 4, 0.25, 12.0, "tile")) == (
         "  a: [#####...............] 1/4, 4.0 s/it, 12 s left, tile"
     )
+
+
+def test_figures_are_part_of_the_line() -> None:
+    assert progress_line(events.StepProgress("a", 1, 2, figures={"loss": 0.123456})).endswith("1/2, loss 0.1235")

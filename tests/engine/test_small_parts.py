@@ -133,6 +133,12 @@ def test_progress_knows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> N
     ]  # fmt: skip
 
 
+def test_figures_travel_with_progress_unless_json_cannot_say_them() -> None:
+    told: list[Any] = []
+    Context(emit=told.append).progress(1, 1, figures={"loss": 0.5, "lost": float("nan"), "steps": 3})
+    assert told[0].to_json()["figures"] == {"loss": 0.5, "steps": 3.0}
+
+
 def test_previews_are_small_and_rare() -> None:
     told: list[Any] = []
     ctx = Context(emit=told.append)
