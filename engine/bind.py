@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import BadInput, SfumatoError
 from engine.graph import Given, GraphNode
 from engine.keys import is_plain, plain_value, value_digest
-from engine.node import InputSpec
+from engine.node import InputSpec, NodeSpec
 from engine.trace import Result
 from engine.workflow import Link
 
@@ -39,6 +39,11 @@ class Calls:
     elements: tuple[Bound, ...]
     mapped: bool
 
+    def marked(self, digest: str) -> Calls:
+        """Return the calls with one more thing that decides on their results."""
+        mark = ("its own state/content", digest)
+        return Calls(tuple(replace(e, files=(*e.files, mark)) for e in self.elements), self.mapped)
+
     def gather(self, outputs: list[tuple[Result, ...]], count: int) -> tuple[Result, ...]:
         """Return the node's `count` outputs from those of its calls; lists of lists become one list."""
         if not self.mapped:
@@ -63,7 +68,7 @@ def bind(node: GraphNode, result_of: ResultOf, *, demanded: Collection[str], fil
     if not lengths:
         return Calls((Bound(args, lazy, _files(node, args, file_digest)),), False)
     elements = []
-    for index in range(_common(lengths)):
+    for index in range(_common(lengths, node.spec.uneven)):
         own_args, own_lazy = _pick(args, lengths, index), _pick(lazy, lengths, index)
         elements.append(Bound(own_args, own_lazy, _files(node, own_args, file_digest)))
     return Calls(tuple(elements), True)
@@ -79,6 +84,16 @@ def as_list(result: Result) -> tuple[str, ...]:
     return (result,) if isinstance(result, str) else result
 
 
+def named(spec: NodeSpec, outputs: tuple[Result, ...]) -> dict[str, Result]:
+    """Return a node's outputs by name."""
+    return dict(zip(spec.position, outputs, strict=False))
+
+
+def digests_of(outputs: tuple[Result, ...]) -> list[str]:
+    """Return every digest in a node's outputs."""
+    return [digest for result in outputs for digest in as_list(result)]
+
+
 def _resolve(spec: InputSpec, value: Any, result_of: ResultOf) -> Result:
     if isinstance(value, Link):
         result = result_of(value)
@@ -91,18 +106,18 @@ def _resolve(spec: InputSpec, value: Any, result_of: ResultOf) -> Result:
     return as_list(result) if spec.list else result
 
 
-def _common(lengths: Mapping[str, int]) -> int:
-    """Return the length that lists share; those of one element go with any."""
+def _common(lengths: Mapping[str, int], uneven: bool) -> int:
+    """Return the length that lists share; those of one element go with any, where `uneven` is set all do."""
     length = 0 if 0 in lengths.values() else max(lengths.values())
     for name, count in lengths.items():
-        if count not in (1, length):
+        if count not in (1, length) and not uneven:
             shown = ", ".join(f"{n} has {c}" for n, c in lengths.items())
             raise BadInput(f"Lists of different lengths meet here: {shown}. Make them equally long.", field=name)
     return length
 
 
 def _pick(args: Mapping[str, Result], lengths: Mapping[str, int], index: int) -> dict[str, Result]:
-    return {name: r[index if lengths[name] > 1 else 0] if name in lengths else r for name, r in args.items()}
+    return {name: r[min(index, lengths[name] - 1)] if name in lengths else r for name, r in args.items()}
 
 
 def _files(node: GraphNode, args: Mapping[str, Result], file_digest: FileDigest) -> tuple[tuple[str, str], ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from textwrap import shorten
 from typing import Any
 
 from engine import keys
-from engine.bind import Bound
+from engine.bind import Bound, as_list
 from engine.codec import tensors_of
 from engine.context import Context, Files, Models, Nothing
 from engine.errors import BadInput, NodeFailed, OutOfMemory, SfumatoError
@@ -18,6 +18,7 @@ from engine.graph import Given, GraphNode
 from engine.node import InputSpec, Lazy, NodeSpec, OutputSpec, holds
 from engine.store import Store
 from engine.trace import Result, Traces
+from engine.types import Blocked, Saved
 from engine.workflow import Link
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Services:
     files: Files = field(default_factory=Nothing.files)
     file_digest: Callable[[str, str], str] = lambda kind, name: ""
     numeric: str = "cpu"
+    # Of nodes that know more about when their result changes: (context, inputs) -> a digest, None = in every run
+    marks: Mapping[str, Callable[[Context, Mapping[str, Any]], str | None]] = field(default_factory=dict)
 
 
 class Suspend(BaseException):
@@ -125,10 +128,10 @@ def source_of(value: Link | Given) -> str:
     return value.source if isinstance(value, Given) else value.node
 
 
-def guarded(services: Services, node: GraphNode, context: Context, values: Values, arguments: Mapping[str, Any]) -> Any:
+def guarded(services: Services, node: GraphNode, values: Values, call: Callable[[], Any]) -> Any:
     """Call the node. Whatever it raises becomes an error with a sentence; a changed input is an error too."""
     try:
-        value = services.functions[node.spec.id](context, **arguments)
+        value = call()
     except SfumatoError:
         raise
     except MemoryError as error:
@@ -158,7 +161,7 @@ def kept(node: GraphNode, value: Any, store: Store) -> tuple[Result, ...]:
 
 
 def _kept(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> Result:
-    if output.list:
+    if output.list and not isinstance(value, Blocked):
         if not isinstance(value, (list, tuple)):
             raise NodeFailed(f"{node.spec.title} gave a {type(value).__name__} for {output.name}, which is a list.")
         return tuple(_put(node, output, v, store) for v in value)
@@ -166,12 +169,27 @@ def _kept(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> Resu
 
 
 def _put(node: GraphNode, output: OutputSpec, value: Any, store: Store) -> str:
-    if value is not None and not holds(output.types, value):
+    if value is not None and not isinstance(value, Blocked) and not holds(output.types, value):
         raise NodeFailed(f"{node.spec.title} gave a {type(value).__name__} for {output.name}, which is {output.type}.")
     try:
         return store.put(value)
     except BadInput as error:
         raise NodeFailed(f"{node.spec.title}, output {output.name}: {error.message}") from error
+
+
+def blocked_by(node: GraphNode, bound: Bound) -> tuple[str, str] | None:
+    """Return which node gave a call no value on purpose, and why, if one did."""
+    for name, result in (*bound.args.items(), *bound.lazy.items()):
+        for digest in as_list(result):
+            if keys.is_blocked(digest):
+                return source_of(node.inputs[name]), keys.plain_value(digest).message
+    return None
+
+
+def shown_as(saved: Saved) -> dict[str, Any]:
+    """Return what people are shown, as JSON."""
+    shown = {"ui": saved.ui, "text": saved.text, "files": [asdict(f) for f in saved.files]}
+    return {**shown, "extra": saved.extra} if saved.extra else shown
 
 
 def facts_of(node: GraphNode, bound: Bound, services: Services) -> dict[str, str]:

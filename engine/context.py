@@ -89,6 +89,9 @@ class Context:
     files: Files = field(default_factory=Nothing.files)
     emit: Callable[[Event], None] = lambda event: None
     cancelled: Callable[[], bool] = lambda: False
+    resume: Callable[[], Any] = lambda: None  # what `checkpoint` kept last, if this very call was broken off before
+    checkpoint: Callable[[Any], None] = lambda value: None  # keeps half-done work; it must not be changed afterwards
+    memo: Mapping[str, Any] = field(default_factory=dict)  # what expansions of this run have noted
     _started: float = field(default_factory=time.monotonic)  # when counting began ...
     _from: int = 0  # ... at this unit
     _done: int = 0

@@ -107,12 +107,13 @@ class StepFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped(Event):
-    """A node that was not called because node `because` failed."""
+    """A node that was not called because node `because` failed, or gave no value on purpose; then `note` says why."""
 
     kind: ClassVar[str] = "step_skipped"
     node: str
     type: str
     because: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

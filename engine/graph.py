@@ -136,6 +136,7 @@ def _check(flat: Flat, name: str, outer: Mapping[str, GraphNode]) -> GraphNode |
         hint = flat.nearest(raw.type, flat.specs) or " Is its node pack installed?"
         flat.problem("unknown_type", f"There is no node type {raw.type[:200]!r}.{hint}", name)
         return None
+    spec = spec.taking(field for field, value in raw.inputs.items() if isinstance(value, (Link, Given)))
     for field in raw.inputs:
         if spec.input(field) is None:
             hint = flat.nearest(field, [i.name for i in spec.inputs])

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.codec import digest_of
 from engine.node import NodeSpec
+from engine.types import Blocked
 
 TAG = "sfumato-step/1"
 CODE_TAG = "sfumato-code/1"
@@ -22,11 +23,12 @@ READERS: dict[str, Callable[[str], Any]] = {
     "i:": int,
     "f:": float.fromhex,
     "c:": {"True": True, "False": False, "None": None}.__getitem__,
+    "b:": Blocked,
 }
 
 
 def plain_digest(value: Any) -> str | None:
-    """Return the digest of a plain number or short text, which spells the value out, or None for other values."""
+    """Return the digest of a number, a short text or a Blocked, which spells it out, or None for other values."""
     kind = type(value)
     if kind is str and len(value) < PLAIN_TEXT:
         return f"s:{value}"
@@ -36,6 +38,8 @@ def plain_digest(value: Any) -> str | None:
         return f"f:{float.hex(value)}"
     if kind is bool or value is None:
         return f"c:{value}"
+    if kind is Blocked:
+        return f"b:{value.message}"
     return None
 
 
@@ -47,6 +51,11 @@ def value_digest(value: Any) -> str:
 def is_plain(digest: str) -> bool:
     """Say whether a digest spells out its value."""
     return digest[1:2] == ":"
+
+
+def is_blocked(digest: str) -> bool:
+    """Say whether a digest stands for a value that is not there on purpose."""
+    return digest.startswith("b:")
 
 
 def plain_value(digest: str) -> Any:
@@ -79,6 +88,11 @@ def _code_digest(id: str, version: int, code: str, numeric: str) -> str:
 def demand_key(key: str, name: str, digest: str) -> str:
     """Return the key after a node asked for lazy input `name` and got the value of `digest`."""
     return _sha256(f"sfumato-demand/1\0{key}\0{name}\0{digest}")
+
+
+def checkpoint_key(key: str) -> str:
+    """Return the key of what a call of `key` keeps while it is half-done."""
+    return _sha256(f"sfumato-checkpoint/1\0{key}")
 
 
 def _joined(parts: list[str]) -> str:

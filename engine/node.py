@@ -86,11 +86,15 @@ class Expansion(Value):
     """A graph that a node returns in place of values; the engine runs it and takes `outputs` from it.
 
     `nodes` is as in a workflow file. A link `["@", name]` means the expanding node's own input `name`.
-    `outputs` maps each of the node's outputs to a link into `nodes`.
+    `outputs` maps each of the node's outputs to a link into `nodes`. Further names that links to `@` may use: `given`
+    are values, `outer` outputs of nodes of the graph around. `memo` is told to the nodes of the run (`ctx.memo`).
     """
 
     nodes: dict[str, Any]
     outputs: dict[str, tuple[str, str]]
+    given: dict[str, Any] = field(default_factory=dict)
+    outer: dict[str, tuple[str, str]] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 def node(

@@ -36,6 +36,11 @@ class Plan:
         """How many nodes are wanted so far."""
         return len(self._missing)
 
+    @property
+    def has_ready(self) -> bool:
+        """Say whether a node may be ready now."""
+        return bool(self._ready)
+
     def depth(self, name: str) -> int:
         """How many expansions a node lies within."""
         return len(self._order[name]) - 1
@@ -44,7 +49,7 @@ class Plan:
         """Return the first ready node in file order, or None when nothing more can run."""
         while self._ready:
             _, name = heapq.heappop(self._ready)
-            if name not in self.failed:
+            if name not in self.failed and name not in self.done:
                 return self.nodes[name]
         return None
 
@@ -82,6 +87,10 @@ class Plan:
         failed = self._want(names)
         self._wait(name, names)
         return {user: source for source in failed for user in self.fail(source)}
+
+    def wake(self, name: str) -> None:
+        """Make a node ready again that has put itself aside."""
+        self._push(name)
 
     def redo(self, name: str) -> None:
         """Run a finished node again, because its result is gone."""

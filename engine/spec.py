@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -107,7 +107,11 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """All that the engine and the editor know of a node, as plain data; the function itself lives in the worker."""
+    """All that the engine and the editor know of a node, as plain data; the function itself lives in the worker.
+
+    `open`: it takes links under names that it does not declare; `uneven`: of lists of different lengths that it is
+    mapped over, the shorter ones repeat their last value.
+    """
 
     id: str
     title: str
@@ -120,10 +124,17 @@ class NodeSpec:
     output: bool = False
     pack: str = ""
     code: str = ""
+    open: bool = False
+    uneven: bool = False
 
     def input(self, name: str) -> InputSpec | None:
         """Return the input called `name`, or None."""
         return self._inputs.get(name)
+
+    def taking(self, names: Iterable[str]) -> NodeSpec:
+        """Return the spec of an open node with inputs for these names too."""
+        more = tuple(InputSpec(name, "ANY", required=False) for name in names if name not in self._inputs)
+        return replace(self, inputs=self.inputs + more) if self.open and more else self
 
     def output_named(self, name: str) -> OutputSpec | None:
         """Return the output called `name`, or None."""

@@ -321,7 +321,8 @@ class Plot(Value):
 class Saved(Value):
     """Files that a node wrote for people: what a job's outputs list.
 
-    `ui`: how to show them (`images`, `text`, `plot`); `files`: the results, in order.
+    `ui`: how to show them (`images`, `text`, `plot`); `files`: the results, in order; `extra`: what else clients of
+    another protocol are told, as JSON.
     """
 
     socket: ClassVar[str] = "SAVED"
@@ -329,3 +330,11 @@ class Saved(Value):
     ui: str
     files: tuple[FileRef, ...] = ()
     text: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Blocked(Value):
+    """Stands where a node gave no value on purpose: whatever needs it is skipped, and `message` says why, once."""
+
+    message: str = ""
