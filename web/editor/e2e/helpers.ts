@@ -5,7 +5,6 @@ import { test as base } from "./server";
 
 /** A test on a page that knows its server, and that fails when the page logs an error. */
 export const test = base.extend<{ quiet: undefined }>({
-  baseURL: async ({ server }, use) => use(server),
   quiet: [
     async ({ page }, use) => {
       const errors: string[] = [];
@@ -53,10 +52,70 @@ export async function showGraph(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Show graph" }).first().click();
 }
 
-/** Run and wait for the end that the bar tells. */
-export async function runTo(page: Page, end: RegExp): Promise<void> {
-  await runButton(page).click();
-  await expect(page.getByRole("banner").getByText(end)).toBeVisible({ timeout: 80_000 });
+/** Press something that runs, and return the new job's id. */
+export async function started(page: Page, press: () => Promise<void>): Promise<string> {
+  const answer = page.waitForResponse(
+    (one) => new URL(one.url()).pathname === "/api/jobs" && one.request().method() === "POST",
+  );
+  await press();
+  return (await (await answer).json()).id;
+}
+
+/** Run and wait for the end of this run, not of one before, that the bar tells. Returns the job's id. */
+export async function runTo(page: Page, end: RegExp): Promise<string> {
+  const job = await started(page, () => runButton(page).click());
+  await ended(page, job);
+  await expect(standing(page, job)).toHaveText(end);
+  return job;
+}
+
+/** Wait until the bar knows how a job ended. */
+export async function ended(page: Page, job: string): Promise<void> {
+  await expect(standing(page, job)).toHaveAttribute("data-state", /./, { timeout: 80_000 });
+}
+
+/** What the bar says of a job, while it is the newest of the workflow that is shown. */
+export function standing(page: Page, job: string): Locator {
+  return page.getByRole("banner").locator(`[data-job="${job}"]`);
+}
+
+/** Return what happened in a job, as `kind node`: nothing passes too fast to be seen in the record. */
+export async function eventsOf(page: Page, job: string): Promise<string[]> {
+  const { events } = await ask<Events>(page, `/api/jobs/${job}/events`);
+  return events.map(({ kind, data }) => (data.node ? `${kind} ${data.node}` : kind));
+}
+
+interface Events {
+  events: { kind: string; data: { node?: string } }[];
+}
+
+/** Wait until the newest saved workflow holds a text, and return what it is saved as. */
+export async function stored(page: Page, text: string): Promise<Saved> {
+  let newest: Saved | undefined;
+  await expect
+    .poll(async () => {
+      [newest] = await ask<Saved[]>(page, "/api/workflows?limit=1");
+      return newest ? JSON.stringify(await ask(page, `/api/workflows/${newest.id}`)) : "";
+    })
+    .toContain(text);
+  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible(); // the page knows it too
+  if (!newest) throw new Error("nothing is saved");
+  return newest;
+}
+
+export interface Saved {
+  id: string;
+  name: string;
+  revision: number;
+}
+
+/** Let “Fake picture” go on running until `openGate`; returns the gate's name. */
+export async function holdPicture(page: Page): Promise<string> {
+  const gate = `gate${Date.now()}`;
+  const field = page.getByRole("group", { name: /^Fake picture/ }).getByLabel("until");
+  await field.fill(gate);
+  await field.press("Enter");
+  return gate;
 }
 
 /** Ask the server itself. */

@@ -1,7 +1,7 @@
 /** A server of its own for each worker, on a free port with an empty data folder; and a page that opened it. */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test as base, expect, type Page } from "@playwright/test";
@@ -10,12 +10,21 @@ import { settled } from "./graph";
 const ROOT = join(import.meta.dirname, "../../..");
 const PYTHON = process.env.SFUMATO_PYTHON ?? join(ROOT, ".venv/bin/python");
 const START_MS = 60_000;
+const GATES = process.env.SFUMATO_GATES ?? mkdtempSync(join(tmpdir(), "sfumato-gates-")); // leave for fake nodes to end
+
+/** Let a fake node end that waits for a gate: no test depends on how fast the machine is. */
+export function openGate(name: string): void {
+  writeFileSync(join(GATES, name), "");
+}
 
 async function startServer(): Promise<{ url: string; stop: () => Promise<void> }> {
   const data = mkdtempSync(join(tmpdir(), "sfumato-e2e-"));
   const pack = join(import.meta.dirname, "pack"); // fast fake nodes
   const folders = ["--data-dir", data, "--output-dir", join(data, "output"), "--custom-nodes", pack];
-  const server = spawn(PYTHON, ["main.py", "serve", "--port", "0", "--no-token", ...folders], { cwd: ROOT });
+  const server = spawn(PYTHON, ["main.py", "serve", "--port", "0", "--no-token", ...folders], {
+    cwd: ROOT,
+    env: { ...process.env, SFUMATO_GATES: GATES },
+  });
   const ended = new Promise<void>((done) => server.once("exit", () => done()));
   let said = "";
   const url = await new Promise<string>((found, failed) => {
@@ -34,7 +43,7 @@ async function startServer(): Promise<{ url: string; stop: () => Promise<void> }
   const stop = async () => {
     server.kill("SIGINT");
     await ended;
-    rmSync(data, { recursive: true, force: true });
+    for (const folder of [data, GATES]) rmSync(folder, { recursive: true, force: true });
   };
   return { url, stop };
 }
@@ -51,6 +60,7 @@ export const test = base.extend<{ editor: Page }, { server: string }>({
     },
     { scope: "worker", timeout: START_MS * 2 },
   ],
+  baseURL: async ({ server }, use) => use(server),
   editor: async ({ page, server, context }, use) => {
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(server).origin });
     const errors: string[] = [];

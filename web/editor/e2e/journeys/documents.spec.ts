@@ -1,13 +1,7 @@
 /** Journeys 4, 5 and 8: nothing that was written is lost or overwritten. */
 
 import { expect } from "@playwright/test";
-import { ask, openEditor, openExample, runTo, showPanel, test } from "../helpers";
-
-interface Saved {
-  id: string;
-  name: string;
-  revision: number;
-}
+import { ask, openEditor, openExample, runTo, type Saved, showPanel, stored, test } from "../helpers";
 
 test("what was typed is there after the page was closed, and earlier versions can be had back", async ({
   page,
@@ -16,9 +10,9 @@ test("what was typed is there after the page was closed, and earlier versions ca
   await openEditor(page);
   await openExample(page, "Fake picture");
   await page.getByLabel("Prompt", { exact: true }).fill("a ship at night");
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  await stored(page, "a ship at night");
   await page.getByLabel("Prompt", { exact: true }).fill("a ship at dawn");
-  await page.waitForResponse((answer) => answer.request().method() === "PUT" && answer.ok());
+  await stored(page, "a ship at dawn");
   await page.close();
 
   const again = await context.newPage();
@@ -48,8 +42,8 @@ test("a second browser tab only looks until it takes over; a stale write is refu
 }) => {
   await openEditor(page);
   await openExample(page, "Fake picture");
-  await page.getByLabel("Prompt", { exact: true }).fill("mine");
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  await page.getByLabel("Prompt", { exact: true }).fill("my boat");
+  await stored(page, "my boat");
 
   const second = await context.newPage();
   await openEditor(second);
@@ -59,11 +53,9 @@ test("a second browser tab only looks until it takes over; a stale write is refu
   await second.getByRole("button", { name: "Take over" }).click();
   await expect(second.getByLabel("Prompt", { exact: true })).toBeEnabled();
   await expect(page.getByLabel("Prompt", { exact: true })).toBeDisabled();
-  await second.getByLabel("Prompt", { exact: true }).fill("ours");
-  await expect(second.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
-
-  const [document] = await ask<Saved[]>(page, "/api/workflows?limit=1");
-  const stale = await page.request.put(`/api/workflows/${document?.id}`, {
+  await second.getByLabel("Prompt", { exact: true }).fill("our boat");
+  const document = await stored(second, "our boat");
+  const stale = await page.request.put(`/api/workflows/${document.id}`, {
     data: { name: "lost" },
     headers: { "If-Match": '"1"' },
   });
@@ -73,18 +65,17 @@ test("a second browser tab only looks until it takes over; a stale write is refu
 test("somebody else's newer version is kept, and mine too", async ({ page }) => {
   await openEditor(page);
   await openExample(page, "Fake picture");
-  await page.getByLabel("Prompt", { exact: true }).fill("first");
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
-  const [mine] = await ask<Saved[]>(page, "/api/workflows?limit=1");
-  const theirs = await page.request.put(`/api/workflows/${mine?.id}`, {
+  await page.getByLabel("Prompt", { exact: true }).fill("first boat");
+  const mine = await stored(page, "first boat");
+  const theirs = await page.request.put(`/api/workflows/${mine.id}`, {
     data: { name: "Theirs" },
-    headers: { "If-Match": `"${mine?.revision}"` },
+    headers: { "If-Match": `"${mine.revision}"` },
   });
   expect(theirs.ok()).toBe(true);
-  await page.getByLabel("Prompt", { exact: true }).fill("second");
+  await page.getByLabel("Prompt", { exact: true }).fill("second boat");
   await page.getByRole("button", { name: "Keep mine as a copy" }).click();
   await expect(page.getByRole("button", { name: "Fake picture (copy)", exact: true })).toBeVisible();
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  await stored(page, "second boat");
   const names = (await ask<Saved[]>(page, "/api/workflows?limit=2")).map((saved) => saved.name);
   expect(names.sort()).toEqual(["Fake picture (copy)", "Theirs"]);
 });

@@ -2,12 +2,14 @@ import { linksOf, newWorkflow, nodeOf, nodesOf, options, spot, titleOf } from ".
 import { expect, test } from "../server";
 
 test("undo all and redo all give the same graph, one step for each gesture", async ({ editor: page }) => {
-  const before = { nodes: await nodesOf(page), links: await linksOf(page) };
+  const graph = async () => ({ nodes: await nodesOf(page), links: await linksOf(page) });
+  const before = await graph();
   await titleOf(page, "decode").click();
   for (const keys of ["Control+b", "Control+m", "Control+d", "Alt+c", "Control+g", "Delete"]) {
     await page.keyboard.press(keys);
   }
-  const after = { nodes: await nodesOf(page), links: await linksOf(page) };
+  await expect(page.getByText(/^Deleted: /)).toBeAttached();
+  const after = await graph();
   const undo = page.getByRole("button", { name: /^Undo/ });
   let steps = 0;
   while (await undo.isEnabled()) {
@@ -16,9 +18,9 @@ test("undo all and redo all give the same graph, one step for each gesture", asy
     if (steps > 20) throw new Error("undo never ends");
   }
   expect(steps).toBe(6);
-  expect({ nodes: await nodesOf(page), links: await linksOf(page) }).toEqual(before);
+  await expect.poll(graph).toEqual(before);
   for (let n = 0; n < steps; n += 1) await page.keyboard.press("Control+Shift+z");
-  expect({ nodes: await nodesOf(page), links: await linksOf(page) }).toEqual(after);
+  await expect.poll(graph).toEqual(after);
 });
 
 test("typing is one step of undo", async ({ editor: page }) => {
@@ -37,11 +39,12 @@ test("copy and paste keep links, in place and into another workflow, and one und
   await titleOf(page, "decode").click();
   await titleOf(page, "save").click({ modifiers: ["Shift"] });
   await page.keyboard.press("Control+c");
+  await expect(page.getByText("Copied 2")).toBeAttached(); // browsers take a moment to put it on the clipboard
   const at = await spot(page, 0.75, 0.75);
   await page.mouse.move(at.x, at.y);
   await page.keyboard.press("Control+v");
   await expect(nodeOf(page, "save_2")).toBeVisible();
-  expect(await linksOf(page)).toContain("save_2.image");
+  await expect.poll(() => linksOf(page)).toContain("save_2.image");
   expect(await linksOf(page)).not.toContain("decode_2.latent");
   await page.keyboard.press("Control+z");
   await expect(nodeOf(page, "save_2")).toBeHidden();
@@ -51,7 +54,7 @@ test("copy and paste keep links, in place and into another workflow, and one und
   await newWorkflow(page);
   await page.keyboard.press("Control+v");
   await expect.poll(() => nodesOf(page)).toEqual(["decode", "save"]);
-  expect(await linksOf(page)).toEqual(["save.image"]);
+  await expect.poll(() => linksOf(page)).toEqual(["save.image"]);
 
   await page.evaluate(() => navigator.clipboard.writeText("just a sentence"));
   await page.keyboard.press("Control+v");
@@ -72,7 +75,7 @@ test("a subgraph is made, opened, left and dissolved", async ({ editor: page }) 
   await titleOf(page, "group").click();
   await page.keyboard.press("Control+Alt+g");
   await expect(nodeOf(page, "group")).toBeHidden();
-  expect(await linksOf(page)).toEqual(links);
+  await expect.poll(() => linksOf(page)).toEqual(links);
 });
 
 test("without a pointer: add two nodes and connect them", async ({ editor: page }) => {

@@ -1,7 +1,21 @@
 /** Journeys 1, 10, 11 and a part of 15: running, failing, queueing, reconnecting. */
 
 import { expect } from "@playwright/test";
-import { ask, openEditor, openExample, runButton, runTo, showGraph, showPanel, test } from "../helpers";
+import {
+  ask,
+  holdPicture,
+  openEditor,
+  openExample,
+  runButton,
+  runTo,
+  showGraph,
+  showPanel,
+  standing,
+  started,
+  stored,
+  test,
+} from "../helpers";
+import { openGate } from "../server";
 
 interface Jobs {
   jobs: { id: string; state: string }[];
@@ -65,10 +79,7 @@ test("five runs queue; one that waits and the one that runs are cancelled; the r
   await openExample(page, "Fake picture");
   await page.getByLabel("Prompt", { exact: true }).fill(`queue ${Date.now()}`);
   await showGraph(page);
-  const picture = page.getByRole("group", { name: /^Fake picture/ });
-  await picture.getByLabel("steps").fill("8");
-  await picture.getByLabel("delay").fill("0.2");
-  await picture.getByLabel("delay").press("Enter");
+  await holdPicture(page);
   await page.getByRole("button", { name: "Run options" }).click();
   await page.getByLabel("Runs", { exact: true }).fill("5");
   await page.keyboard.press("Escape");
@@ -102,18 +113,15 @@ test("a page that is loaded again during a run shows its progress and gets its r
   await openEditor(page);
   await openExample(page, "Fake picture");
   await page.getByLabel("Prompt", { exact: true }).fill(`reload ${Date.now()}`);
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
   await showGraph(page);
-  const picture = page.getByRole("group", { name: /^Fake picture/ });
-  await picture.getByLabel("steps").fill("20");
-  await picture.getByLabel("delay").fill("0.25");
-  await picture.getByLabel("delay").press("Enter");
-  await runButton(page).click();
-  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
-  await expect(page.getByRole("contentinfo").getByText(/^Saved \d/)).toBeVisible();
+  const gate = await holdPicture(page);
+  await stored(page, gate);
+  const job = await started(page, () => runButton(page).click());
+  await expect(standing(page, job)).toHaveText(/^step \d/);
   await page.reload();
-  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
-  await expect(page.getByRole("banner").getByText(/^Done/)).toBeVisible({ timeout: 20_000 });
+  await expect(standing(page, job)).toHaveText(/^step \d/);
+  openGate(gate);
+  await expect(standing(page, job)).toHaveText(/^Done/);
   await expect(
     page
       .getByRole("region", { name: "Newest results" })
@@ -124,23 +132,27 @@ test("a page that is loaded again during a run shows its progress and gets its r
 
 test("a socket that drops during a run loses nothing", async ({ page }) => {
   const sockets: { close: () => Promise<void> }[] = [];
-  await page.routeWebSocket(/\/ws$/, (socket) => {
+  let letIn = () => {};
+  const seen = new Promise<void>((done) => {
+    letIn = done;
+  });
+  await page.routeWebSocket(/\/ws$/, async (socket) => {
+    if (sockets.push(socket) > 1) await seen; // not before the page has said that it is cut off
     socket.connectToServer();
-    sockets.push(socket);
   });
   await openEditor(page);
   await openExample(page, "Fake picture");
   await page.getByLabel("Prompt", { exact: true }).fill(`drop ${Date.now()}`);
   await showGraph(page);
-  const picture = page.getByRole("group", { name: /^Fake picture/ });
-  await picture.getByLabel("steps").fill("10");
-  await picture.getByLabel("delay").fill("0.3");
-  await picture.getByLabel("delay").press("Enter");
-  await runButton(page).click();
-  await expect(page.getByRole("banner").getByText(/^step \d/)).toBeVisible();
+  const gate = await holdPicture(page);
+  const job = await started(page, () => runButton(page).click());
+  await expect(standing(page, job)).toHaveText(/^step \d/);
   await sockets[0]?.close();
-  await expect(page.getByRole("contentinfo").getByText("Not connected")).toBeVisible();
-  await expect(page.getByRole("banner").getByText(/^Done/)).toBeVisible({ timeout: 20_000 });
+  await expect(page.getByRole("contentinfo").getByText(/^(Not connected|Connecting)/)).toBeVisible();
+  openGate(gate); // it ends while nobody listens
+  await expect.poll(async () => (await ask<{ state: string }>(page, `/api/jobs/${job}`)).state).toBe("done");
+  letIn();
+  await expect(standing(page, job)).toHaveText(/^Done/);
   await expect(page.getByRole("contentinfo").getByText("Connected", { exact: true })).toBeVisible();
   expect(sockets.length).toBe(2);
   await expect(page.getByRole("group", { name: /^Save image, done/ })).toBeVisible();

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zlib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,6 +25,7 @@ def fake_picture(
     size: Annotated[int, Range(16, 256)] = 64,
     steps: Annotated[int, Range(1, 200)] = 4,
     delay: Annotated[float, Range(0, 2)] = 0.0,
+    until: str = "",
 ) -> Image:
     """Make a patchwork of colours that depends on prompt and seed.
 
@@ -32,10 +35,14 @@ def fake_picture(
         size: Width and height in pixels.
         steps: How many steps are counted.
         delay: Seconds for each step.
+        until: The last step lasts until the test opens the gate of this name.
     """
     for step in range(steps):
         ctx.progress(step, steps)
         time.sleep(delay)
+    while until and not (Path(os.environ["SFUMATO_GATES"]) / until).exists():
+        ctx.progress(steps - 1, steps)
+        time.sleep(0.05)
     generator = torch.Generator().manual_seed(seed + zlib.crc32(prompt.encode()))
     patches = torch.rand(1, 4, 4, 3, generator=generator)
     side = torch.arange(size) * 4 // size

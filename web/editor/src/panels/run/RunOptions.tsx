@@ -77,12 +77,12 @@ function Standing({ run }: { run: Run }) {
   const { part, text } = progressOf(run);
   if (run.state === "running" || run.state === "queued") {
     return (
-      <span className={styles.standing}>
+      <span className={styles.standing} data-job={run.id}>
         <progress value={part} max={1} aria-label="Progress of the run" />
         {text}
       </span>
     );
   }
   const took = run.started && run.ended ? ` in ${seconds(run.ended - run.started)}` : "";
-  return <span className={styles.standing} data-state={run.state}>{`${text}${took}`}</span>;
+  return <span className={styles.standing} data-job={run.id} data-state={run.state}>{`${text}${took}`}</span>;
 }
