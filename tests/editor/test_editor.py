@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,20 @@ from engine.settings import ROOT
 
 EDITOR = ROOT / "web" / "editor"
 NPM = shutil.which("npm")
+NODE_MIN = (20, 19)
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+
+
+def node_version() -> tuple[int, ...]:
+    """Return Node's version as numbers; () where there is none."""
+    node = shutil.which("node")
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else ""
+    return tuple(map(int, re.findall(r"\d+", said)))
+
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(NPM is None, reason="npm is missing: install Node.js 20.19 or newer to check the editor"),
+    pytest.mark.skipif(NPM is None or node_version() < NODE_MIN, reason="needs npm and Node.js 20.19 or newer"),
 ]
 
 
