@@ -23,6 +23,8 @@ from engine.types import Cond, Conditioning
 Conds = Mapping[str, Conditioning]
 """Conditioning by role: `positive`, `negative`, and what a guider adds."""
 
+AREA_CELLS = "area_cells"  # in `Cond.extra`: an area in latent cells (x, y, width, height) instead of fractions
+
 
 def build(kind: str, denoiser: Denoiser, conds: Conds, **options: Any) -> Denoise:
     """Make the guider called `kind`, one of this file or of the package `guiders`, from conditioning and options."""
@@ -60,7 +62,7 @@ def cfg(
         if scale == 1 or not holds(denoiser, sigma, start, end):
             return mix(denoiser, x, sigma, [(1.0, positive)])
         c, u = predict(denoiser, x, sigma, [positive, negative])
-        guided = u + scale * (c - u)
+        guided = u + scale * (c - u) if denoiser.combine is None else denoiser.combine(x, sigma, c, u, scale)
         return rescaled(denoiser, x, sigma, guided, c, rescale) if rescale else guided
 
     return guide
@@ -135,7 +137,7 @@ def rescaled(denoiser: Denoiser, x: Tensor, sigma: float, guided: Tensor, c: Ten
 
 
 def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor:
-    if len(conds) == 1 and conds[0].mask is None and conds[0].area is None:
+    if len(conds) == 1 and conds[0].mask is None and conds[0].area is None and AREA_CELLS not in conds[0].extra:
         return outs[0]
     weights = [c.strength * place(c, x) for c in conds]
     total = sum(weights, torch.zeros_like(x[:1, :1]))
@@ -153,13 +155,22 @@ def place(cond: Cond, x: Tensor) -> Tensor:
     if cond.mask is not None:
         mask = cond.mask[:, None].to(x)  # (1, H, W) -> (1, 1, H, W)
         weight = weight * interpolate(mask, size=x.shape[-2:], mode="bilinear", antialias=True)
-    if cond.area is not None:
-        left, top, width, height = cond.area
-        h, w = x.shape[-2:]
+    if cond.area is not None or AREA_CELLS in cond.extra:
+        left, top, right, bottom = _edges(cond, x)
         inside = torch.zeros_like(weight)
-        inside[..., round(top * h) : round((top + height) * h), round(left * w) : round((left + width) * w)] = 1
+        inside[..., top:bottom, left:right] = 1
         weight = weight * inside
     return weight
+
+
+def _edges(cond: Cond, x: Tensor) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a condition's area on the grid of x."""
+    if cond.area is None:
+        left, top, width, height = cond.extra[AREA_CELLS]
+        return left, top, left + width, top + height
+    h, w = x.shape[-2:]
+    x0, y0, across, down = cond.area
+    return round(x0 * w), round(y0 * h), round((x0 + across) * w), round((y0 + down) * h)
 
 
 def _role(conds: Conds, role: str) -> Conditioning:

@@ -16,21 +16,38 @@ from torch import Tensor
 
 from engine.diffusion.stepping import StepNoise
 
+IN_TURN = "in_turn"  # the kind of Gaussian noise whose samples come from one generator, as in ComfyUI
+
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Seeds, one per sample (B,). Sample k of a batch made from one seed has seed + k."""
+    """Seeds, one per sample (B,). Sample k of a batch made from one seed has seed + k.
+
+    With `draws` the start of sampling is drawn as ComfyUI does it: one after the other from one generator, of which
+    sample k is the draw number draws[k], and a batch without gaps in one draw.
+    """
 
     seeds: tuple[int, ...]
+    draws: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, seed: int, batch: int = 1, *, indices: Sequence[int] | None = None) -> NoiseSource:
+    def of(
+        cls, seed: int, batch: int = 1, *, indices: Sequence[int] | None = None, in_turn: bool = False
+    ) -> NoiseSource:
         """Spread one seed over a batch; `indices` picks samples of a larger batch instead of 0..batch-1."""
-        return cls(tuple(seed + k for k in (range(batch) if indices is None else indices)))
+        picked = tuple(range(batch) if indices is None else indices)
+        return cls(tuple((seed + k) % 2**64 for k in picked), picked if in_turn else None)
 
     def initial(self, like: Tensor) -> Tensor:
         """Return unit Gaussian noise of the shape (B, ...) and device of `like`: the start of sampling."""
-        return self._stack(like, lambda seed: seed)
+        return self._stack(like, lambda seed: seed) if self.draws is None else self._in_turn(like, self.draws)
+
+    def _in_turn(self, like: Tensor, draws: tuple[int, ...]) -> Tensor:
+        generator = torch.Generator().manual_seed((self.seeds[0] - draws[0]) % 2**64)
+        if draws == tuple(range(len(like))):
+            return torch.randn(like.shape, generator=generator).to(like.device)
+        drawn = [torch.randn(1, *like.shape[1:], generator=generator) for _ in range(max(draws) + 1)]
+        return torch.cat([drawn[k] for k in draws]).to(like.device)
 
     def steps(self, like: Tensor) -> StepNoise:
         """Return the noise that samplers add at their steps.
@@ -38,7 +55,7 @@ class NoiseSource:
         It is keyed by the pair of sigmas, not drawn in turn: a step redone, skipped or taken by another
         branch gets the same noise as before.
         """
-        return lambda sigma, sigma_next: self._stack(like, lambda seed: _derive(seed, "step", sigma, sigma_next))
+        return lambda sigma, sigma_next: self._stack(like, lambda seed: derived(seed, "step", sigma, sigma_next))
 
     def brownian(self, like: Tensor) -> StepNoise:
         """Return step noise cut from one Brownian path, so that nested and neighbouring steps agree.
@@ -48,7 +65,7 @@ class NoiseSource:
         (W(tau_next) - W(tau)) / sqrt(tau_next - tau). With it the picture barely depends on the number of
         steps.
         """
-        path = BrownianPath(lambda *key: self._stack(like, lambda seed: _derive(seed, "path", *key)))
+        path = BrownianPath(lambda *key: self._stack(like, lambda seed: derived(seed, "path", *key)))
 
         def unit(sigma: float, sigma_next: float) -> Tensor:
             tau, tau_next = sigma**-2, sigma_next**-2
@@ -113,7 +130,7 @@ def _bridge(a: float, w_a: Tensor, b: float, w_b: Tensor, t: float, draw: Tensor
     return w_a + (t - a) / (b - a) * (w_b - w_a) + math.sqrt((t - a) * (b - t) / (b - a)) * draw
 
 
-def _derive(seed: int, kind: str, *key: float) -> int:
+def derived(seed: int, kind: str, *key: float) -> int:
     """Return a seed for one use of `seed`: the first 63 bits of a hash."""
     packed = kind.encode() + struct.pack(f"<q{len(key)}d", seed % 2**63, *key)
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little") >> 1

@@ -17,7 +17,7 @@ from engine.diffusion.blend import cells, mixed
 from engine.diffusion.control import Controller
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.marks import marked
-from engine.diffusion.noise import NoiseSource
+from engine.diffusion.noise import IN_TURN, NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
 from engine.errors import BadInput
 from engine.types import Blend, Guider, Latent, Noise, Sampler
@@ -87,8 +87,10 @@ def sample(
             "A masked latent that is noisy already hides its background: mask the latent that noise is added to, and "
             "take the mask off for what follows.", field="latent",
         )  # fmt: skip
-    source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds)
-    eps = torch.zeros_like(clean) if noise is None else marked(noise, source.initial(clean))
+    in_turn = noise is not None and noise.kind == IN_TURN
+    source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds, in_turn=in_turn)
+    drawn = torch.zeros_like(clean) if noise is None else source.initial(clean)
+    eps = drawn if noise is None or in_turn else marked(noise, drawn)
     start = float(sigmas[0]) if len(sigmas) else 0.0
     keep = None if latent.mask is None else _Background(clean, eps, cells(latent.mask, clean))
     conds = guider.conds if control is None else control.attached(guider.conds)
