@@ -35,6 +35,24 @@ class Verdict:
     wanted: tuple[str, ...] = ()
 
 
+class Prompt(Body):
+    """A prompt, and the weights whose tokenizer is meant: folder `kind` and the `name` listed there."""
+
+    kind: str = Field(max_length=64)
+    name: str = Field(max_length=1_024)
+    text: str = Field(max_length=20_000)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`words`: each with its `text` and `tokens`; `count` of all tokens; `room` in a chunk; how many `chunks`."""
+
+    words: tuple[JsonObject, ...]
+    count: int
+    room: int
+    chunks: int
+
+
 @routes.add("GET", "/api/nodes")
 async def nodes(parts: Parts) -> JsonObject:
     """Return the catalogue: `hash` and `nodes` with their inputs, outputs, bounds, widgets and help."""
@@ -71,10 +89,20 @@ async def validate(parts: Parts, body: Check) -> Verdict:
     return Verdict(True, wanted=built.wanted)
 
 
+@routes.add("POST", "/api/tokens")
+async def tokens(parts: Parts, body: Prompt) -> Tokens:
+    """Cut a prompt into words and tokens, as the tokenizer of a model does."""
+    return Tokens(**await _asked(parts, "tokens", body.model_dump()))
+
+
 @routes.add("GET", "/api/models")
 async def models(parts: Parts) -> JsonObject:
     """List the weights that were found, what each was recognised as, and why."""
+    return await _asked(parts, "models")
+
+
+async def _asked(parts: Parts, name: str, payload: JsonObject | None = None) -> JsonObject:
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(parts.runner.request("models")), WORKER_SECONDS)
+        return await asyncio.wait_for(asyncio.wrap_future(parts.runner.request(name, payload)), WORKER_SECONDS)
     except TimeoutError as error:
         raise Unavailable("The worker did not answer in time. Look at its state in /api/system.") from error

@@ -13,7 +13,8 @@ from engine.settings import CacheMode, Settings, parse_bytes
 
 COMMANDS = {
     "serve": "serve", "run": "run", "validate": "workflows", "convert": "workflows", "nodes": "nodes",
-    "queue": "queue", "models": "models", "bench": "bench", "test": "suite",
+    "queue": "queue", "models": "models", "thumbnails": "thumbnails", "bench": "bench",
+    "test": "suite",
 }  # fmt: skip
 PORT_MAX = 65_535
 PLACES = ("data_dir", "models_dir", "custom_nodes")
@@ -76,6 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
     _queue(add("queue", "see and change what waits", QUEUE_EPILOG, ("data_dir",)))
     models = add("models", "list the weights that are found, what they are recognised as and why", settings=PLACES)
     models.add_argument("--json", action="store_true", help="print one object")
+    thumbnails = add(
+        "thumbnails", "make the gallery's pictures of ready-made workflows, and measure them", settings=PLACES
+    )
+    thumbnails.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a workflow file; all if left out")
     _bench(add("bench", "measure how fast or how safe it is here"))
     add("test", "install what the tests need and run them; further arguments go to pytest")
     return parser
@@ -120,8 +125,10 @@ def _bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("what", choices=("engine", "start", "durability", "model", "methods"),
                          help="what to measure")  # fmt: skip
     command.add_argument("--seeds", "--count", dest="count", type=_count, metavar="N",
-                         help="durability: kills; model: prompts; methods: seeds each (100, 200, 20)")  # fmt: skip
+                         help="durability: kills; model: prompts; methods: seeds each (100, 200, 8)")  # fmt: skip
     command.add_argument("--method", metavar="NAME", help="methods: measure this one alone")
+    command.add_argument("--write", action="store_true",
+                         help="methods: keep figures and pictures for docs/methods.md")  # fmt: skip
     command.add_argument("--json", action="store_true", help="print one object")
 
 

@@ -50,6 +50,12 @@ class Engine:
         self.registry = registry.load(self.settings)
         return registry.write_catalogue(self.settings, self.registry)
 
+    def tokens(self, kind: str, name: str, text: str) -> JsonObject:
+        """Return the words of a prompt with their tokens, as the tokenizer of these weights cuts them."""
+        module = importlib.import_module("engine.diffusion.tokens")
+        words: JsonObject = module.words_of(self.models.library, kind, name, text)
+        return words
+
     def run(
         self,
         plain: JsonObject,
@@ -106,6 +112,7 @@ class JobExecutor:
         return {
             "catalogue": lambda _: self.engine.catalogue(),
             "models": lambda _: {"models": list(cards(self.engine.models))},
+            "tokens": lambda asked: self.engine.tokens(**asked),
         }
 
     def execute(self, job: Job, emit: Emit, cancelled: Callable[[], bool]) -> Outcome:

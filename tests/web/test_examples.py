@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import examples
 from engine.pictures import Format, encode
 from tests.web.fakes import WORKFLOW, Served
-from web import routes_examples
 
 PNG = encode(np.zeros((4, 4, 3), np.uint8))
 FILE = {"format": "sfumato/1", "name": "Numbers", **WORKFLOW}
@@ -21,12 +21,14 @@ BINARY = {"Content-Type": "application/octet-stream"}
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "nodes" / "editing"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(routes_examples, "SHIPPED", folder.parent)
+    monkeypatch.setattr(examples, "SHIPPED", folder.parent)
     (folder / "numbers.json").write_text(json.dumps(FILE))
     (folder / "numbers.md").write_text("# Many numbers\n\nA number\nbecomes text. More of it.\n\nThe end.")
     (folder / "numbers.before.png").write_bytes(PNG)
     (folder / "other.json").write_text('{"a": 1}')
     (folder / "broken.json").write_text("{")
+    measured = {"numbers": {"needs": ["a picture"], "seconds": 3, "threads": 2}}
+    (folder / "gallery.json").write_text(json.dumps(measured))
     return folder
 
 
@@ -37,10 +39,18 @@ async def test_the_gallery_reads_what_lies_beside_the_nodes(served: Served) -> N
         ("numbers", "Many numbers", "A number becomes text.")
     ]
     assert found[0]["pictures"] == ["before"]
+    assert (found[0]["needs"], found[0]["seconds"], found[0]["threads"]) == (["a picture"], 3.0, 2)
     one = await served.json("GET", "/api/examples/editing/numbers")
     assert one["workflow"]["nodes"] == WORKFLOW["nodes"]
     answer = await served.client.get("/api/examples/editing/numbers/before")
     assert (answer.content_type, await answer.read()) == ("image/png", PNG)
+
+
+@pytest.mark.parametrize("kept", [{}, {"numbers": 3}, {"numbers": {"needs": 1, "seconds": "x", "threads": None}}])
+async def test_what_was_not_measured_is_left_out(served: Served, shipped: Path, kept: object) -> None:
+    (shipped / "gallery.json").write_text(json.dumps(kept))
+    (found,) = (e for e in await served.json("GET", "/api/examples") if e["group"] == "editing")
+    assert (found["needs"], found["seconds"], found["threads"]) == ([], None, None)
 
 
 async def test_only_what_is_listed_can_be_had(served: Served, shipped: Path) -> None:

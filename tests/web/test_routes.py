@@ -149,6 +149,15 @@ async def test_system_and_models(served: Served) -> None:
     assert await served.json("GET", "/api/models") == {"models": {}}
 
 
+async def test_words_come_from_the_tokenizer_of_the_weights_that_are_named(served: Served) -> None:
+    said = {"words": [{"text": "boat", "tokens": ["boat"]}], "count": 1, "room": 75, "chunks": 1}
+    served.runner.answers["tokens"] = said
+    asked = {"kind": "checkpoints", "name": "a.safetensors", "text": "boat"}
+    assert await served.json("POST", "/api/tokens", json=asked) == said
+    assert served.runner.asked[-1][0] == "tokens"
+    await served.json("POST", "/api/tokens", status=400, json={"text": "boat"})
+
+
 def test_uploads_are_the_only_exception() -> None:
     assert {"/api/files", "/api/import"} == UPLOAD_PATHS
 
