@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, NamedTuple
 
 import cv2
@@ -13,7 +14,8 @@ from engine.diffusion import text as prompts
 from engine.diffusion.alignment import positions_of
 from engine.errors import BadInput
 from engine.node import Range, Text, node
-from engine.types import AttentionStore, Clip, Heatmap, Image
+from engine.types import AttentionStore, Clip, Heatmap, Image, Saved
+from nodes.basics._pixels import write_pictures
 from nodes.editing.diffedit import show_heatmap
 
 
@@ -63,6 +65,46 @@ def attention_of_words(
     heat = Heatmap(stacked, attention.factor * round(finest / side))
     pictures = show_heatmap(heat, picture, 1.0 if picture is None else 0.6).pixels
     return WordMaps(heat, Image(torch.stack([labelled(p, w) for p, w in zip(pictures, named, strict=True)])))
+
+
+@node(category="editing/attention", effect=True)
+def show_attention(
+    ctx: Context,
+    attention: AttentionStore,
+    clip: Clip,
+    text: Annotated[str, Text()],
+    picture: Image | None = None,
+    *,
+    row: Annotated[int, Range(0, 255)] = 0,
+) -> Saved:
+    """Look at where each word of a prompt was drawn: word by word, on every grid that was kept, over the picture.
+
+    Args:
+        attention: What a sampler kept.
+        clip: The text encoder of the model.
+        text: The prompt of that picture.
+        picture: The picture to lay the maps over.
+        row: Which picture of the batch; of a pair the originals come first.
+    """
+    with ctx.models.use(clip) as network:
+        words = [w for w in prompts.tokenise(network, text).words if w.text[:1].isalnum()]
+    if not words:
+        raise BadInput("The prompt has no words.", field="text")
+    grids, strips = [], []
+    for size, maps in sorted(attention.maps.items(), key=lambda each: each[1][0, 0].numel()):
+        if row >= len(maps):
+            raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
+        heat = torch.stack([maps[row, list(word.positions)].sum(0) for word in words])  # (W, h, w)
+        peaks = heat.flatten(1).amax(1)
+        grids.append({"size": size, "width": heat.shape[2], "height": heat.shape[1], "peaks": peaks.tolist()})
+        strip = torch.cat(list(heat / peaks.clamp_min(1e-12)[:, None, None]), 1)  # (h, W w)
+        strips.append(strip[..., None].expand(-1, -1, 3))
+    if not strips:
+        raise BadInput("No attention was kept: sample with an attention control.", field="attention")
+    under = [] if picture is None else [picture.pixels[0]]
+    files = write_pictures(ctx, [*under, *strips], "attention", temporary=True)
+    said = {"words": [word.text for word in words], "grids": grids, "picture": bool(under)}
+    return Saved("attention", files, json.dumps(said))
 
 
 def grid_of(attention: AttentionStore, cells: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,10 +13,11 @@ from engine.diffusion import attention
 from engine.diffusion.control import Controller
 from engine.diffusion.families.unet import UNet
 from engine.errors import BadInput
-from engine.types import AttentionControl, Guider, Latent, Noise, Sampler
+from engine.pictures import decode
+from engine.types import AttentionControl, AttentionStore, Guider, Image, Latent, Noise, Sampler
 from nodes.basics.sampling_custom import sample_custom
 from nodes.basics.text import encode_text
-from nodes.editing.attention_maps import attention_of_words
+from nodes.editing.attention_maps import attention_of_words, show_attention
 from nodes.editing.ddim_inversion import ddim_invert
 from nodes.editing.null_text import negative_prompt_inversion, null_text_inversion
 from nodes.editing.prompt_to_prompt import (
@@ -25,12 +27,14 @@ from nodes.editing.prompt_to_prompt import (
     inject_attention,
     local_blend,
     mutual_self_attention,
+    plug_and_play,
     reweight_words,
     sample_pair,
 )
 from tests.diffusion_models import tiny
 from tests.editing.toys import MODEL, SD, Models, spaced
 from tests.editing.words import NETWORK
+from tests.nodes.support import FolderFiles
 
 A, B = "a cat on grass", "a butterfly on grass"
 STEPS = 4
@@ -220,9 +224,60 @@ def test_a_local_blend_above_the_maximum_keeps_all_and_below_zero_nothing(ctx):
         local_blend(tokens)
 
 
+MODES = {"masactrl": mutual_self_attention(0.0), "plug and play": plug_and_play(1.0, 1.0)}
+modes = pytest.mark.parametrize("control", MODES.values(), ids=MODES)
+
+
+@modes
+def test_self_attention_taken_over_from_the_same_prompt_changes_nothing(ctx, control):
+    out = run(ctx, control, target=A)
+    assert torch.equal(out.edited.samples, out.source.samples)
+
+
+@modes
+def test_self_attention_taken_over_leaves_the_source_alone_and_changes_the_edit(ctx, control):
+    plain, out = run(ctx), run(ctx, control)
+    assert torch.equal(out.source.samples, plain.source.samples)
+    assert not torch.equal(out.edited.samples, plain.edited.samples)
+
+
+@pytest.mark.parametrize("control", [mutual_self_attention(1.0), plug_and_play(0.0, 0.0), mutual_self_attention(0, 9)])
+def test_self_attention_in_no_step_or_layer_is_plain_sampling(ctx, control):
+    assert near(run(ctx, control).edited.samples, run(ctx).edited.samples, 1e-6)
+
+
+def test_plug_and_play_replaces_what_enters_one_layer_and_its_queries_and_keys(ctx, network):
+    seen = {}
+    watcher = Controller(plug_and_play(1.0, 1.0, 1), spaced(STEPS).values, keep=False)
+
+    def noted(point, when):
+        def call(layer, *values):
+            seen.setdefault((point, layer.name, layer.place, layer.index), {})[when] = values
+            return values[0] if point == "block" else values
+
+        return attention.Hook(point, call, lambda layer: not layer.cross)
+
+    outer = [[noted(point, when) for point in ("block", "qkv")] for when in ("before", "after")]
+    hooks = (*outer[0], *watcher.hooks, *outer[1])
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    tokens = torch.cat([encode_text(ctx, CLIP, prompt).conds[0].tokens for prompt in (A, B)])
+    watcher.watching(lambda x, s: x)(x, float(spaced(STEPS).values[0]))
+    cond = replace(encode_text(ctx, CLIP, A).conds[0], tokens=tokens, extra={"attention": hooks})
+    network(x, torch.tensor([500.0]), cond)
+    changed = set()
+    for (point, _, place, index), values in seen.items():
+        for i, (before, after) in enumerate(zip(values["before"], values["after"], strict=True)):
+            assert torch.equal(after[:1], before[:1])
+            if not torch.equal(after, before):
+                assert torch.equal(after[1:], before[:1])
+                changed.add((point, place, index, i))
+    assert changed == {("block", "up", 1, 0), ("qkv", "up", 1, 0), ("qkv", "up", 1, 1)}
+    assert {key[2:] for key in seen if key[0] == "block"} == {("down", 0), ("mid", 0), ("up", 0), ("up", 1)}
+
+
 def test_nothing_is_left_behind(ctx):
     before = alone(ctx, B)
-    run(ctx, combine_attention(injection(ctx), mutual_self_attention()))
+    run(ctx, combine_attention(injection(ctx), combine_attention(mutual_self_attention(), plug_and_play())))
     assert torch.equal(alone(ctx, B), before)
 
 
@@ -239,6 +294,25 @@ def test_maps_of_words_are_kept_by_grid_and_shown(ctx):
     assert coarse.heatmap.factor == 4
     with pytest.raises(BadInput, match="row 2"):
         attention_of_words(ctx, store, CLIP, B, row=2)
+
+
+def test_the_viewer_gets_a_strip_of_maps_for_each_grid_under_the_picture(ctx, tmp_path):
+    ctx = replace(ctx, files=FolderFiles(tmp_path))
+    store = run(ctx, injection(ctx)).attention
+    saved = show_attention(ctx, store, CLIP, B, Image(torch.rand(1, 16, 16, 3)), row=1)
+    said = json.loads(saved.text)
+    assert (saved.ui, said["words"], said["picture"]) == ("attention", ["a", "butterfly", "on", "grass"], True)
+    assert [grid["size"] for grid in said["grids"]] == ["4x4", "8x8"]
+    under, coarse, fine = (decode(ctx.files.read(file)).rgb for file in saved.files)
+    assert (under.shape, coarse.shape, fine.shape) == ((16, 16, 3), (4, 16, 3), (8, 32, 3))
+    butterfly = fine[:, 8:16, 0] * said["grids"][1]["peaks"][1]
+    maps = attention_of_words(ctx, store, CLIP, B, "butterfly", row=1).heatmap.values[0].numpy()
+    assert abs(butterfly - maps).max() < said["grids"][1]["peaks"][1] / 255
+    for wrong, match in (({"row": 2}, "row 2"), ({"text": " , "}, "no words")):
+        with pytest.raises(BadInput, match=match):
+            show_attention(ctx, store, CLIP, **{"text": B, **wrong})
+    with pytest.raises(BadInput, match="No attention"):
+        show_attention(ctx, AttentionStore({}), CLIP, B)
 
 
 def test_pairs_need_prompts_of_one_length_and_an_even_batch(ctx):

@@ -60,7 +60,8 @@ def test_it_runs(file: Path, engine: Engine) -> None:
     plain = with_few_steps(read(file))
     result = engine.run(plain)
     assert [str(p) for p in result.problems] == []
-    shown = [ref for ui in result.ui.values() for part in ui for ref in part.get("files", [])]
+    parts = (part for ui in result.ui.values() for part in ui if part["ui"] == "images")
+    shown = [ref for part in parts for ref in part["files"]]
     assert shown
     for ref in shown:
         data = engine.files.open(ref["digest"])[0].read_bytes()
