@@ -29,5 +29,5 @@ export function start(): () => void {
 
 function openFirst(): void {
   const reading = readWorkflow(textToImage);
-  if (reading) useTabs.getState().show(createDocument(reading.workflow));
+  if (reading) useTabs.getState().show(createDocument(reading.workflow, null, "basics/text_to_image"));
 }

@@ -25,6 +25,7 @@ import { FrameView } from "./FrameView";
 import { FAR, FarContext } from "./far";
 import { FlowMaker, type FlowNode, type LinkEdge } from "./flow";
 import { useConnecting } from "./interactions/useConnecting";
+import { useCutting } from "./interactions/useCutting";
 import { useKeyboardGraph } from "./interactions/useKeyboardGraph";
 import { useMoving } from "./interactions/useMoving";
 import { FIT, usePort } from "./interactions/usePort";
@@ -91,6 +92,7 @@ function Graph() {
   const port = usePort(nodes, holder);
   const moves = useMoving(nodes, moving, setMoving);
   const links = useConnecting();
+  const cutting = useCutting(holder);
   const onKeyDown = useKeyboardGraph(nodes);
   const count = Object.keys(workflow.nodes).length;
   const openPalette = useCallback(
@@ -111,6 +113,7 @@ function Graph() {
         ref={holder}
         className={css.canvas}
         onPointerMove={port.onPointerMove}
+        {...cutting.handlers}
         onDoubleClick={openPalette}
         onDragOver={port.onDragOver}
         onDrop={port.onDrop}
@@ -156,6 +159,11 @@ function Graph() {
         {minimap && <Minimap nodes={nodes} />}
         {count === 0 && scope === "" && <EmptyHint />}
         <ConnectionHint />
+        {cutting.swipe.length > 1 && (
+          <svg className={css.swipe} aria-hidden="true">
+            <polyline points={cutting.swipe.map(({ x, y }) => `${x},${y}`).join(" ")} />
+          </svg>
+        )}
         <Palette />
         <ConnectDialog />
         <PortsDialog />

@@ -13,7 +13,7 @@ import css from "./canvas.module.css";
 import { FarContext } from "./far";
 import type { GraphNode, NodeData } from "./flow";
 import { NodeBadges } from "./NodeBadges";
-import { LivePreview, NodePictures } from "./NodePictures";
+import { LiveWork, NodePictures } from "./NodePictures";
 import { PassThrough } from "./PassThrough";
 import { SocketView } from "./SocketView";
 import { useNodeProblems } from "./useNodeProblems";
@@ -63,8 +63,8 @@ export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps
         ),
       )}
       {node?.mode === "bypass" && <PassThrough id={id} shape={shape} spec={spec} />}
-      {shape.preview && <NodePictures run={run} box={shape.preview} />}
-      {!shape.preview && <LivePreview run={run} />}
+      {shape.preview && <NodePictures id={id} run={run} box={shape.preview} />}
+      {!shape.preview && <LiveWork run={run} />}
       {shape.sockets.map((socket) => (
         <SocketView
           key={`${socket.side}${socket.name}`}

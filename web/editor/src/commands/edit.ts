@@ -1,7 +1,7 @@
 import { layered } from "../graph/arrange";
 import { copyText, pasteText } from "../graph/clipboard";
 import { all, disconnect, place, removeNodes, setFrame } from "../graph/commands";
-import { bodyOf, isLink } from "../graph/document";
+import { bodyOf, isLink, linksOf } from "../graph/document";
 import { passedThrough, specOf } from "../graph/links";
 import type { Link, Workflow } from "../graph/types";
 import { useCanvas } from "../state/canvasPort";
@@ -80,6 +80,14 @@ function duplicate(context: Context): void {
   useView.getState().select(pasting.ids);
 }
 
+/** Return the inputs of the selected nodes that are linked. */
+function linkedInputs(context: Context): { node: string; input: string }[] {
+  const { nodes } = bodyOf(context.document.workflow, context.scope);
+  return nodesOf(context).flatMap((node) =>
+    linksOf(nodes[node] ?? { type: "", inputs: {} }).map(([input]) => ({ node, input })),
+  );
+}
+
 function arrange(context: Context): void {
   const { document, scope } = context;
   const boxes = useCanvas.getState().port?.boxes() ?? {};
@@ -153,6 +161,18 @@ export const editActions: readonly Action[] = [
     keys: ["Mod+Delete", "Mod+Backspace"],
     when: hasNodes,
     run: (c) => remove(c, true),
+  },
+  {
+    id: "unlink",
+    title: "Cut links into the selection",
+    group: "Edit",
+    keys: ["Alt+X"],
+    when: (context) => linkedInputs(context).length > 0,
+    run: (context) => {
+      const targets = linkedInputs(context);
+      context.document.run(disconnect(context.scope, targets));
+      say(`Cut ${targets.length} ${targets.length === 1 ? "link" : "links"}`);
+    },
   },
   {
     id: "selectAll",

@@ -13,13 +13,17 @@ import { useView } from "../state/viewStore";
 import { rowsFor } from "../widgets/registry";
 
 /** Open a workflow that has no document yet. Null, with a spoken reason, if it is none of ours. */
-export function openWorkflow(plain: unknown, mode: "graph" | "form" = "graph"): DocumentStore | null {
+export function openWorkflow(
+  plain: unknown,
+  mode: "graph" | "form" = "graph",
+  example: string | null = null,
+): DocumentStore | null {
   const reading = readWorkflow(plain);
   if (!reading) {
     useView.getState().announce("This is not a workflow that this version reads.");
     return null;
   }
-  const document = createDocument(arranged(reading.workflow));
+  const document = createDocument(arranged(reading.workflow), null, example);
   show(document, mode);
   const { announce } = useView.getState();
   announce([`Opened ${reading.workflow.name}.`, ...reading.warnings].join(" "));

@@ -8,7 +8,7 @@ import { useTabs } from "../state/tabs";
 
 const NAME = "sfumato-open";
 const zSession = z.object({
-  open: z.array(z.object({ id: z.string(), key: z.string() })),
+  open: z.array(z.object({ id: z.string(), key: z.string(), example: z.string().nullable().default(null) })),
   active: z.string().nullable(),
 });
 type Session = z.infer<typeof zSession>;
@@ -16,13 +16,14 @@ type Session = z.infer<typeof zSession>;
 /** Open what was open before; false if nothing of it could be opened. */
 export async function restoreSession(): Promise<boolean> {
   const session = read();
-  for (const { id, key } of session?.open ?? []) {
+  for (const { id, key, example } of session?.open ?? []) {
     const saved = await api.document(id).catch(() => null);
     const reading = saved && readWorkflow(saved.workflow);
     if (!reading) continue;
     const document = createDocument(
       { ...reading.workflow, name: saved.name },
       { id, revision: saved.revision },
+      example,
     );
     document.setState({ key }); // runs of the page before this one are found by it
     useTabs.getState().show(document);
@@ -38,8 +39,8 @@ export function rememberSession(): () => void {
   const remember = () => {
     const { open, active } = useTabs.getState();
     const saved = open.flatMap((document) => {
-      const { key, server } = document.getState();
-      return server ? [{ id: server.id, key }] : [];
+      const { key, server, example } = document.getState();
+      return server ? [{ id: server.id, key, example }] : [];
     });
     const session: Session = { open: saved, active: active?.getState().server?.id ?? null };
     localStorage.setItem(NAME, JSON.stringify(session));

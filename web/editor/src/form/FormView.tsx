@@ -13,8 +13,10 @@ import { useLatestRun } from "../state/runStore";
 import { useDocument, useDocumentStore } from "../state/tabs";
 import { useView } from "../state/viewStore";
 import { Button } from "../ui/Button";
+import { ExampleResult } from "../widgets/example/ExampleResult";
 import { Field } from "../widgets/Field";
-import { ShownText } from "../widgets/shown/ShownText";
+import { LivePlot } from "../widgets/livePlot/LivePlot";
+import { ShownAll } from "../widgets/shown/ShownAll";
 import { FormBuilder } from "./FormBuilder";
 import styles from "./form.module.css";
 import { formRows } from "./formFields";
@@ -96,6 +98,10 @@ function Made() {
   const newest = results.filter((result) => result.job === results[0]?.job);
   const earlier = results.filter((result) => result.job !== results[0]?.job).slice(0, EARLIER);
   const isOpen = run?.state === "running" || run?.state === "queued";
+  const example = useDocument((d) => d.example);
+  const working = Object.values(run?.nodes ?? {}).find(
+    (node) => node.state === "running" && Object.keys(node.figures).length,
+  );
   const preview = Object.values(run?.nodes ?? {}).find((node) => node.preview)?.preview;
   return (
     <section className={styles.made} aria-label="Results of this workflow">
@@ -119,11 +125,14 @@ function Made() {
             </button>
           ) : (
             <div key={result.id} className={styles.said}>
-              <ShownText kind={result.kind} text={result.text} />
+              <ShownAll shown={{ ui: result.kind, text: result.text, files: result.files }} />
             </div>
           ),
         )}
-      {!newest.length && !isOpen && <p className={styles.none}>Press Run to make the first picture.</p>}
+      {isOpen && <LivePlot run={working} />}
+      {!newest.length && !isOpen && (
+        <ExampleResult example={example} otherwise="Press Run to make the first picture." />
+      )}
       {earlier.length > 0 && (
         <ul className={styles.earlier}>
           {earlier.map((result) => (

@@ -18,6 +18,7 @@ import {
   zOneExample,
   zQueue,
   zSystem,
+  zTokenWords,
   zVerdict,
 } from "./messages";
 
@@ -87,6 +88,8 @@ export const api = {
   catalogue: () => get(zCatalogue, "/api/nodes"),
   refreshCatalogue: () => send(zCatalogue, "POST", "/api/nodes/refresh", { body: {} }),
   validate: (workflow: JsonObject) => send(zVerdict, "POST", "/api/validate", { body: { workflow } }),
+  tokens: (prompt: { kind: string; name: string; text: string }) =>
+    send(zTokenWords, "POST", "/api/tokens", { body: prompt }),
   models: () => ask("GET", "/api/models"),
   system: () => get(zSystem, "/api/system"),
 

@@ -110,10 +110,21 @@ export const zExample = z.object({
   sentence: z.string(),
   help: z.string(),
   pictures: z.array(z.enum(["before", "after"])),
+  needs: z.array(z.string()).default([]),
+  seconds: z.number().nullable().default(null),
+  threads: z.number().nullable().default(null),
 });
 export type Example = z.infer<typeof zExample>;
 export const zOneExample = z.object({ example: zExample, workflow: zObject });
 export const zImported = z.object({ name: z.string(), workflow: zObject });
+
+export const zTokenWords = z.object({
+  words: z.array(z.object({ text: z.string(), tokens: z.array(z.string()) })),
+  count: z.number(),
+  room: z.number(),
+  chunks: z.number(),
+});
+export type TokenWords = z.infer<typeof zTokenWords>;
 
 export const zVerdict = z.object({
   valid: z.boolean(),
@@ -154,6 +165,7 @@ export const zStep = z.looseObject({
   rate: z.number().nullable().default(null),
   left: z.number().nullable().default(null),
   note: z.string().default(""),
+  figures: z.record(z.string(), z.number()).default({}),
   because: z.string().default(""),
   problems: z.array(zProblem).default([]),
   ui: z.array(zObject).default([]),

@@ -12,6 +12,8 @@ export interface DocumentState {
   readonly key: string;
   readonly workflow: Workflow;
   readonly history: History;
+  /** The ready-made workflow it was opened from, `group/id`: its example result stands until the first own one. */
+  readonly example: string | null;
   /** The revision on the server that this grew from; null before the first save. */
   readonly server: { readonly id: string; readonly revision: number } | null;
   readonly save: SaveState;
@@ -32,7 +34,11 @@ export interface DocumentState {
 export type DocumentStore = StoreApi<DocumentState>;
 
 /** Make the store of a document that was read from a file or the server. */
-export function createDocument(workflow: Workflow, server: DocumentState["server"] = null): DocumentStore {
+export function createDocument(
+  workflow: Workflow,
+  server: DocumentState["server"] = null,
+  example: string | null = null,
+): DocumentStore {
   return createStore<DocumentState>((set, get) => {
     const travel = (way: typeof undo): string | null => {
       const { workflow: now, history, readOnly, save } = get();
@@ -49,6 +55,7 @@ export function createDocument(workflow: Workflow, server: DocumentState["server
     };
     return {
       key: server?.id ?? newKey(),
+      example,
       workflow,
       history: NO_HISTORY,
       server,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { JobEvent, JobSummary } from "../server/messages";
-import { afterEvent, fromSummary } from "./runs";
+import { afterEvent, afterStep, fromSummary } from "./runs";
 
 const summary = (state: JobSummary["state"]): JobSummary => ({
   id: "1",
@@ -44,4 +44,22 @@ test("lists that come late and events that come twice change nothing", () => {
       expect(run.state).toBe("done");
     }),
   );
+});
+
+test("figures become curves; a count that begins anew begins its own curve anew; long ones stay bounded", () => {
+  const told = (done: number, figures: Record<string, number>) => ({ node: "a", done, total: 9999, figures });
+  const run = (...frames: ReturnType<typeof told>[]) =>
+    frames.reduce((r, data) => afterStep(r, "step_progress", data), fromSummary(summary("running"))).nodes.a
+      ?.figures;
+  expect(run(told(1, { loss: 3 }), told(2, { loss: 2, rate: 1 }), told(3, {}))).toEqual({
+    loss: [
+      [1, 3],
+      [2, 2],
+    ],
+    rate: [[2, 1]],
+  });
+  expect(run(told(5, { loss: 3 }), told(1, { loss: 9 }))).toEqual({ loss: [[1, 9]] });
+  const long = run(...Array.from({ length: 3000 }, (_, n) => told(n, { loss: n })))?.loss ?? [];
+  expect(long.length).toBeLessThanOrEqual(1001);
+  expect(long.at(-1)).toEqual([2999, 2999]);
 });

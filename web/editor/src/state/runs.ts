@@ -13,6 +13,8 @@ import {
 
 export type StepState = "waiting" | "running" | "done" | "reused" | "failed" | "skipped";
 
+export type Curve = readonly (readonly [done: number, value: number])[];
+
 export interface NodeRun {
   readonly state: StepState;
   readonly done: number;
@@ -23,6 +25,8 @@ export interface NodeRun {
   /** Why it ran (again). */
   readonly why: string;
   readonly note: string;
+  /** Numbers that it reported as it went, by name: `done` and value of each. */
+  readonly figures: Readonly<Record<string, Curve>>;
   readonly problems: readonly Problem[];
   /** What it shows people: saved files, text. */
   readonly ui: readonly JsonObject[];
@@ -57,6 +61,7 @@ const FRESH: NodeRun = {
   seconds: 0,
   why: "",
   note: "",
+  figures: {},
   problems: [],
   ui: [],
   preview: null,
@@ -106,9 +111,10 @@ function changed(run: Run, event: JobEvent): Run {
 /** Return a run after a step's event or frame; what is not about a step changes nothing. */
 export function afterStep(run: Run, kind: string, data: JobEvent["data"] | Frame): Run {
   const step = kind.startsWith("step_") ? zStep.safeParse(data).data : undefined;
-  const change = step && stepChange(kind, step);
-  if (!step || !change) return run;
+  if (!step) return run;
   const before = run.nodes[step.node] ?? FRESH;
+  const change = stepChange(kind, step, before);
+  if (!change) return run;
   const late = kind === "step_progress" && before.state !== "running" && before.state !== "waiting";
   return late ? run : { ...run, nodes: { ...run.nodes, [step.node]: { ...before, ...change } } };
 }
@@ -119,7 +125,7 @@ export function withPreview(run: Run, node: string, url: string): Run {
   return { ...run, nodes: { ...run.nodes, [node]: { ...before, preview: url } } };
 }
 
-function stepChange(kind: string, step: StepData): Partial<NodeRun> | null {
+function stepChange(kind: string, step: StepData, before: NodeRun): Partial<NodeRun> | null {
   switch (kind) {
     case "step_started":
       return { ...FRESH, state: "running", why: step.why };
@@ -131,6 +137,7 @@ function stepChange(kind: string, step: StepData): Partial<NodeRun> | null {
         rate: step.rate,
         left: step.left,
         note: step.note,
+        figures: withFigures(before.figures, step),
       };
     case "step_done":
       return {
@@ -150,6 +157,18 @@ function stepChange(kind: string, step: StepData): Partial<NodeRun> | null {
     default:
       return null;
   }
+}
+
+const POINTS_MAX = 1000;
+
+/** Add what was reported to the curves. A count that begins anew begins its curves anew; long ones are thinned. */
+function withFigures(figures: NodeRun["figures"], { done, figures: told }: StepData): NodeRun["figures"] {
+  const curves = Object.entries(told).map(([name, value]): [string, Curve] => {
+    const known = figures[name] ?? [];
+    const kept = (known.at(-1)?.[0] ?? -1) < done ? known : [];
+    return [name, [...(kept.length < POINTS_MAX ? kept : kept.filter((_, n) => n % 2 === 0)), [done, value]]];
+  });
+  return curves.length ? { ...figures, ...Object.fromEntries(curves) } : figures;
 }
 
 function ended(run: Run, state: JobState, event: JobEvent): Run {

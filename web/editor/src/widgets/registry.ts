@@ -28,6 +28,7 @@ const NAMED: Readonly<Record<string, WidgetKind>> = {
   region_editor: { component: RegionWidget, rows: 1 },
   prompt_pair: { component: PromptPair, rows: 5 },
   prompt_weights: { component: WordWeights, rows: 5 },
+  word_weights: { component: WordWeights, rows: 5 },
   mask_threshold: { component: MaskThreshold, rows: 3 },
   curve: { component: CurveWidget, rows: 6 },
 };

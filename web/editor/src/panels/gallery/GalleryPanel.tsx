@@ -8,7 +8,7 @@ import { useView } from "../../state/viewStore";
 import { Button } from "../../ui/Button";
 import { TextField } from "../../ui/Field";
 import styles from "./gallery.module.css";
-import { grouped } from "./groups";
+import { grouped, timeOf } from "./groups";
 
 export function GalleryPanel() {
   const [examples, setExamples] = useState<readonly Example[] | null>(null);
@@ -55,12 +55,13 @@ export function GalleryPanel() {
 }
 
 function Card({ example }: { example: Example }) {
-  const { group, id, name, sentence, pictures } = example;
+  const { group, id, name, sentence, pictures, needs } = example;
+  const taken = timeOf(example);
   const announce = useView((view) => view.announce);
   const open = async () => {
     try {
       const { workflow } = await api.example(group, id);
-      openWorkflow(workflow, "form");
+      openWorkflow(workflow, "form", pictures.includes("after") ? `${group}/${id}` : null);
     } catch (error) {
       announce(error instanceof Error ? error.message : String(error));
     }
@@ -73,12 +74,26 @@ function Card({ example }: { example: Example }) {
       {pictures.length > 0 && (
         <span className={styles.pictures}>
           {pictures.map((which) => (
-            <img key={which} src={exampleUrl(group, id, which)} alt={which} loading="lazy" onError={hide} />
+            <img
+              key={which}
+              src={exampleUrl(group, id, which)}
+              alt={which === "before" ? "Before" : "After"}
+              loading="lazy"
+              onError={hide}
+            />
           ))}
         </span>
       )}
       <strong>{name}</strong>
       <span>{sentence}</span>
+      {(needs.length > 0 || taken) && (
+        <span className={styles.needs}>
+          {needs.map((need) => (
+            <em key={need}>{need}</em>
+          ))}
+          {taken && <em title={taken.help}>{taken.text}</em>}
+        </span>
+      )}
     </button>
   );
 }

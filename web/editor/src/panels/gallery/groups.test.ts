@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { grouped } from "./groups";
+import { grouped, timeOf } from "./groups";
 
 const example = (group: string, id: string, name: string, sentence = "") => ({
   group,
@@ -8,6 +8,9 @@ const example = (group: string, id: string, name: string, sentence = "") => ({
   sentence,
   help: "",
   pictures: [],
+  needs: [],
+  seconds: null,
+  threads: null,
 });
 const ALL = [
   example("mine", "z", "Own thing"),
@@ -27,4 +30,9 @@ test("the tutorial's order, then what packs bring", () => {
 test("every word of a search must match", () => {
   expect(grouped(ALL, "mask two").map((g) => g.title)).toEqual(["Edit a picture"]);
   expect(grouped(ALL, "mask cat")).toEqual([]);
+});
+
+test("a time is rounded as people say it, and absent where nothing was measured", () => {
+  const took = (seconds: number | null) => timeOf({ ...example("a", "b", "c"), seconds, threads: 2 })?.text;
+  expect([null, 0.4, 3.4, 89, 200].map(took)).toEqual([undefined, "under 1 s", "3 s", "89 s", "3 min"]);
 });

@@ -32,6 +32,15 @@ export function grouped(
   });
 }
 
+/** Return how long a workflow took where it was measured, for its card. */
+export function timeOf({ seconds, threads }: Example): { text: string; help: string } | null {
+  if (seconds === null) return null;
+  const text =
+    seconds < 1 ? "under 1 s" : seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  const on = threads ? ` with ${threads} ${threads === 1 ? "thread" : "threads"}` : "";
+  return { text, help: `Measured on a CPU${on}, the model loaded and nothing cached` };
+}
+
 function rank(example: Example): number {
   const place = FIRST.indexOf(example.id);
   return place < 0 ? FIRST.length : place;

@@ -12,6 +12,7 @@ import { useScope, useView } from "../../state/viewStore";
 import { Select, TextField } from "../../ui/Field";
 import { Markdown } from "../../ui/Markdown";
 import { Field } from "../../widgets/Field";
+import { LivePlot } from "../../widgets/livePlot/LivePlot";
 import { ShownAll } from "../../widgets/shown/ShownAll";
 import { shownBy } from "../../widgets/shown/shown";
 import { useProblems } from "../problems/useProblems";
@@ -129,6 +130,7 @@ function LastRun({ run }: { run: NodeRun }) {
       <p>{nodeSaid(run)}</p>
       {run.why && <p className={styles.muted}>Why it ran: {run.why}</p>}
       {run.preview && <img src={run.preview} alt="Preview of the work so far" />}
+      <LivePlot run={run} />
       {shownBy(run.ui).map((shown) => (
         <ShownAll key={shown.files.map((file) => file.digest).join() + shown.text} shown={shown} />
       ))}

@@ -9,6 +9,8 @@ import type { Result } from "./results";
 import styles from "./results.module.css";
 import { useResults } from "./resultsStore";
 
+const NAMES: Readonly<Record<string, string>> = { plot: "Plot", attention: "Attention" };
+
 export function ResultCard({ result, large = false }: { result: Result; large?: boolean }) {
   const view = useResults((results) => results.view);
   const viewed = useResults((results) => results.viewed);
@@ -35,7 +37,7 @@ export function ResultCard({ result, large = false }: { result: Result; large?: 
         {result.digest ? (
           <img src={fileUrl(result.digest)} alt="" loading="lazy" draggable={false} />
         ) : (
-          <span className={styles.text}>{result.kind === "plot" ? "Plot" : result.text.slice(0, 200)}</span>
+          <span className={styles.text}>{NAMES[result.kind] ?? result.text.slice(0, 200)}</span>
         )}
       </button>
     </ContextMenu>

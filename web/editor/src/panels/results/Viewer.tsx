@@ -6,7 +6,7 @@ import { fileUrl } from "../../server/api";
 import { Button, IconButton } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
 import { Menu } from "../../ui/Menu";
-import { ShownText } from "../../widgets/shown/ShownText";
+import { ShownAll } from "../../widgets/shown/ShownAll";
 import { useActions } from "./actions";
 import type { Result } from "./results";
 import styles from "./results.module.css";
@@ -103,7 +103,7 @@ function Shown({ result }: { result: Result }) {
       ) : result.digest ? (
         <img className={styles.large} src={fileUrl(result.digest)} alt={`Result of ${result.node}`} />
       ) : (
-        <ShownText kind={result.kind} text={result.text} />
+        <ShownAll shown={{ ui: result.kind, text: result.text, files: result.files }} />
       )}
     </div>
   );

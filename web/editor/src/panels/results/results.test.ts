@@ -46,6 +46,16 @@ test("pictures and texts of jobs, newest first, each once", () => {
   ]);
 });
 
+test("the maps of an attention are one result, looked at together", () => {
+  const maps = [
+    { digest: "p", name: "", media: "image/png" },
+    { digest: "m", name: "", media: "image/png" },
+  ];
+  const outputs = { look: { values: {}, ui: [{ ui: "attention", text: "{}", files: maps }] } };
+  const [one, ...more] = resultsOfJob({ ...job("1", 5, []), outputs });
+  expect([one?.digest, one?.files, more]).toEqual([null, maps, []]);
+});
+
 test("what is not understood is left out", () => {
   expect(shownBy([{ ui: 3, files: "x" }, {}])).toEqual([
     { ui: "images", text: "", files: [] },

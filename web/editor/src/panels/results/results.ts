@@ -19,6 +19,8 @@ export interface Result {
   readonly digest: string | null;
   readonly name: string;
   readonly text: string;
+  /** All files, where they are looked at together: the maps of an attention. */
+  readonly files: Shown["files"];
 }
 
 /** Return the results of a job as lists of jobs tell them. */
@@ -45,8 +47,13 @@ export function merged(...lists: readonly (readonly Result[])[]): Result[] {
 
 function flat(shown: readonly Shown[], from: Pick<Result, "job" | "node" | "client" | "at">): Result[] {
   return shown.flatMap(({ ui, text, files }): Result[] => {
+    if (ui === "attention") {
+      return [
+        { ...from, kind: ui, text, files, id: `${from.job}/${from.node}/${ui}`, digest: null, name: "" },
+      ];
+    }
     const pictures = files.filter((file) => !file.media || file.media.startsWith("image/"));
-    const base = { ...from, kind: ui, text };
+    const base = { ...from, kind: ui, text, files: [] };
     if (!pictures.length) {
       return text ? [{ ...base, id: `${from.job}/${from.node}/${ui}`, digest: null, name: "" }] : [];
     }

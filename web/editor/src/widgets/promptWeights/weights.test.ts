@@ -3,10 +3,22 @@ import { chips, readWeights, writeWeights } from "./weights";
 
 test("words that lost their place in the prompt stay visible", () => {
   expect(chips("a red, red car", { snow: 2, red: 0.5 })).toEqual([
-    { word: "a", weight: 1, gone: false },
-    { word: "red", weight: 0.5, gone: false },
-    { word: "car", weight: 1, gone: false },
-    { word: "snow", weight: 2, gone: true },
+    { word: "a", weight: 1, gone: false, tokens: ["a"] },
+    { word: "red", weight: 0.5, gone: false, tokens: ["red"] },
+    { word: "car", weight: 1, gone: false, tokens: ["car"] },
+    { word: "snow", weight: 2, gone: true, tokens: [] },
+  ]);
+});
+
+test("the tokenizer's words take the place of ours; marks get no slider", () => {
+  const read = [
+    { text: "photorealistic", tokens: ["photo", "realistic"] },
+    { text: ",", tokens: [","] },
+    { text: "été", tokens: ["été"] },
+  ];
+  expect(chips("(photorealistic:1.2), été", {}, read)).toEqual([
+    { word: "photorealistic", weight: 1, gone: false, tokens: ["photo", "realistic"] },
+    { word: "été", weight: 1, gone: false, tokens: ["été"] },
   ]);
 });
 

@@ -28,13 +28,34 @@ export function writeWeights(weights: Weights, asText: boolean): Json {
   return asText ? JSON.stringify(changed) : changed;
 }
 
-/** Return the words to show: those of the prompt, in order, once each, then those that have a weight but are gone. */
-export function chips(prompt: string, weights: Weights): { word: string; weight: number; gone: boolean }[] {
-  const present = [...new Set(words(prompt).filter((word) => /\w/.test(word)))];
+/** A word as the model's tokenizer read it. */
+export interface Read {
+  readonly text: string;
+  readonly tokens: readonly string[];
+}
+
+export interface Chip {
+  readonly word: string;
+  readonly weight: number;
+  readonly gone: boolean;
+  readonly tokens: readonly string[];
+}
+
+/**
+ * Return the words to show: those of the prompt, in order, once each, then those that have a weight but are gone.
+ * `read` is how the model's tokenizer cut the prompt; without it, words end at spaces and marks.
+ */
+export function chips(prompt: string, weights: Weights, read?: readonly Read[]): Chip[] {
+  const found = read ?? words(prompt).map((text) => ({ text, tokens: [text] }));
+  const tokens = new Map(
+    found.filter(({ text }) => /[\p{L}\p{N}]/u.test(text)).map((w) => [w.text, w.tokens]),
+  );
+  const present = [...tokens.keys()];
   const gone = Object.keys(weights).filter((word) => !present.includes(word));
   return [...present, ...gone].map((word) => ({
     word,
     weight: weights[word] ?? 1,
     gone: gone.includes(word),
+    tokens: tokens.get(word) ?? [],
   }));
 }

@@ -1,6 +1,6 @@
-/** Boxes with a text each, on a picture: drawn, moved and sized with pointer or keys, listed in order beside it. */
+/** Regions with a text each: boxes drawn, moved and sized with pointer or keys, and painted ones, listed in order. */
 
-import { ArrowDown, ArrowUp, X } from "lucide-react";
+import { ArrowDown, ArrowUp, Brush, X } from "lucide-react";
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
 import { fileUrl } from "../../server/api";
 import { useCatalogue } from "../../state/catalogueStore";
@@ -11,7 +11,8 @@ import { TextField } from "../../ui/Field";
 import { pictureUnder } from "../image/under";
 import { useInputFile } from "../image/useInputFile";
 import type { WidgetProps } from "../types";
-import { between, moved, type Region, readRegions, resized, SMALLEST, writeRegions } from "./boxes";
+import { between, moved, painted, type Region, readRegions, resized, SMALLEST, writeRegions } from "./boxes";
+import { MaskPainter } from "./MaskPainter";
 import styles from "./regionEditor.module.css";
 
 const STEP = 0.01;
@@ -39,6 +40,7 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
   const stage = useRef<HTMLDivElement>(null);
   const [drag, setDrag] = useState<Drag | null>(null);
   const [draft, setDraft] = useState<Region | null>(null);
+  const [painting, setPainting] = useState<number | null>(null);
   const regions = readRegions(value);
   const put = (next: readonly Region[]) => onChange(writeRegions(next));
   const change = (place: number, region: Region) =>
@@ -82,6 +84,25 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
     const [a, b] = [regions[place], regions[other]];
     if (a && b) put(regions.map((one, n) => (n === place ? b : n === other ? a : one)));
   };
+  if (painting !== null) {
+    const region = regions[painting];
+    return (
+      <Dialog title={`Paint region ${painting + 1}`} open onClose={() => setPainting(null)} wide>
+        <MaskPainter
+          label={`region ${painting + 1}`}
+          under={under}
+          underDigest={digest}
+          maskDigest={region?.mask ?? null}
+          onSave={(mask) => {
+            if (region) change(painting, painted(mask, region.text));
+            else put([...regions, painted(mask)]);
+            setPainting(null);
+          }}
+          onCancel={() => setPainting(null)}
+        />
+      </Dialog>
+    );
+  }
   const shown =
     drag && drag.kind !== "new" && draft ? regions.map((one, n) => (n === drag.at ? draft : one)) : regions;
   return (
@@ -110,29 +131,34 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
             />
           )}
           <div className={styles.boxes} data-drawing>
-            {[...shown, ...(drag?.kind === "new" && draft ? [draft] : [])].map((region, place) => (
-              <button
-                // biome-ignore lint/suspicious/noArrayIndexKey: boxes are told apart by their order
-                key={place}
-                type="button"
-                className={styles.box}
-                style={{
-                  left: percent(region.x),
-                  top: percent(region.y),
-                  width: percent(region.width),
-                  height: percent(region.height),
-                }}
-                aria-label={`Box ${place + 1}, ${region.text || "no text"}; arrows move it, with Shift they size it, Delete removes it`}
-                onPointerDown={(event) => begin(event, "move", place, region)}
-                onKeyDown={(event) => keys(event, place, region)}
-              >
-                {place + 1} {region.text}
-                <span
-                  className={styles.corner}
-                  onPointerDown={(event) => begin(event, "size", place, region)}
-                />
-              </button>
-            ))}
+            {[...shown, ...(drag?.kind === "new" && draft ? [draft] : [])].map((region, place) =>
+              region.mask ? (
+                // biome-ignore lint/suspicious/noArrayIndexKey: regions are told apart by their order
+                <Painted key={place} mask={region.mask} label={`${place + 1} ${region.text}`} />
+              ) : (
+                <button
+                  // biome-ignore lint/suspicious/noArrayIndexKey: boxes are told apart by their order
+                  key={place}
+                  type="button"
+                  className={styles.box}
+                  style={{
+                    left: percent(region.x),
+                    top: percent(region.y),
+                    width: percent(region.width),
+                    height: percent(region.height),
+                  }}
+                  aria-label={`Box ${place + 1}, ${region.text || "no text"}; arrows move it, with Shift they size it, Delete removes it`}
+                  onPointerDown={(event) => begin(event, "move", place, region)}
+                  onKeyDown={(event) => keys(event, place, region)}
+                >
+                  {place + 1} {region.text}
+                  <span
+                    className={styles.corner}
+                    onPointerDown={(event) => begin(event, "size", place, region)}
+                  />
+                </button>
+              ),
+            )}
           </div>
         </div>
         <ol className={styles.list} aria-label="Boxes">
@@ -145,6 +171,11 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
                 value={region.text}
                 onChange={(event) => change(place, { ...region, text: event.target.value })}
               />
+              {region.mask && (
+                <IconButton label={`Paint region ${place + 1}`} onClick={() => setPainting(place)}>
+                  <Brush size={14} />
+                </IconButton>
+              )}
               <IconButton label="Earlier" disabled={place === 0} onClick={() => swap(place, place - 1)}>
                 <ArrowUp size={14} />
               </IconButton>
@@ -166,16 +197,29 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
           <li>
             <Button onClick={() => put([...regions, { x: 0.3, y: 0.3, width: 0.4, height: 0.4, text: "" }])}>
               Add a box
-            </Button>
+            </Button>{" "}
+            <Button onClick={() => setPainting(regions.length)}>Paint a region</Button>
           </li>
         </ol>
       </div>
       <div className={styles.end}>
-        <span className={styles.said}>Draw boxes on the picture; later ones lie over earlier ones.</span>
+        <span className={styles.said}>
+          Draw boxes on the picture, or paint regions; later ones lie over earlier ones.
+        </span>
         <Button look="primary" onClick={onClose}>
           Done
         </Button>
       </div>
     </Dialog>
+  );
+}
+
+/** A painted region as a veil in the shape of its mask; brightness is what is painted. */
+function Painted({ mask, label }: { mask: string; label: string }) {
+  return (
+    <>
+      <div className={styles.veil} style={{ maskImage: `url("${fileUrl(mask)}")` }} />
+      <span className={styles.painted}>{label}</span>
+    </>
   );
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { between, moved, readRegions, resized, writeRegions } from "./boxes";
+import { between, moved, painted, readRegions, resized, writeRegions } from "./boxes";
 
 const unit = fc.double({ min: -1, max: 2, noNaN: true });
 const point = fc.record({ x: unit, y: unit });
@@ -18,7 +18,7 @@ test("whatever is drawn and dragged stays inside the picture", () => {
 });
 
 test("boxes are read as they were written, and nothing else is", () => {
-  const boxes = [{ x: 0.1, y: 0.2, width: 0.3, height: 0.4, text: "a boat" }];
+  const boxes = [{ x: 0.1, y: 0.2, width: 0.3, height: 0.4, text: "a boat" }, painted("abc", "the sea")];
   expect(readRegions(writeRegions(boxes))).toEqual(boxes);
   expect(readRegions([1, null, { x: 0 }, { x: "0", y: 0, width: 1, height: 1 }])).toEqual([]);
   expect(readRegions("x")).toEqual([]);

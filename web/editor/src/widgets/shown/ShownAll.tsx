@@ -2,6 +2,7 @@
 
 import { lazy, Suspense } from "react";
 import { fileUrl } from "../../server/api";
+import { readAttention } from "../attentionView/heat";
 import { ShownText } from "./ShownText";
 import type { Shown } from "./shown";
 
@@ -23,15 +24,11 @@ export function ShownAll({ shown: { ui, text, files } }: { shown: Shown }) {
       </Suspense>
     );
   }
-  if (ui === "attention" && first) {
-    // The picture, then a map for each line of the text.
-    const words = text.split("\n");
-    const maps = pictures
-      .slice(1)
-      .map((map, place) => ({ word: words[place] ?? "", url: fileUrl(map.digest) }));
+  const attention = ui === "attention" ? readAttention(text) : null;
+  if (attention) {
     return (
       <Suspense fallback={null}>
-        <AttentionView picture={fileUrl(first.digest)} maps={maps} />
+        <AttentionView said={attention} digests={pictures.map((picture) => picture.digest)} />
       </Suspense>
     );
   }
