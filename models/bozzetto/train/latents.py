@@ -52,6 +52,21 @@ def write_shard(index: int, net: AutoencoderDC, tokens: "tokenizer.CLIPTokenizer
     temporary.replace(file)
 
 
+def write_places(index: int) -> None:
+    """Draw the scenes of one shard again for their masks alone, unless its file is there."""
+    file = folder() / f"{index:04d}-places.npy"
+    if file.exists():
+        return
+    places = np.zeros((SHARD, 16, 16), np.uint8)
+    for i in range(SHARD):
+        masks = render(sample(FIRST_SEED + index * SHARD + i, START)).masks
+        cells = cv2.resize(masks.any(0).astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
+        places[i] = cv2.dilate(cells, np.ones((3, 3))) * 255
+    temporary = file.with_name(f"{file.stem}-{os.getpid()}.writing.npy")
+    np.save(temporary, places)
+    temporary.replace(file)
+
+
 def build(shards: int, part: int = 0, parts: int = 1) -> None:
     """Make the shards of which the index is `part` modulo `parts`."""
     cv2.setNumThreads(1)
@@ -59,14 +74,15 @@ def build(shards: int, part: int = 0, parts: int = 1) -> None:
     net, tokens = frozen_autoencoder(), tokenizer.load(state.run_dir("text") / "tokenizer")
     for index in range(part, shards, parts):
         write_shard(index, net, tokens)
+        write_places(index)
         state.say(f"shard {index}")
 
 
-def load(shards: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents (N, C, 16, 16) float16 and token ids (N, CAPTIONS, L) int16 of the first shards."""
+def load(shards: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents (N, C, 16, 16) float16, token ids (N, CAPTIONS, L) int16, places of objects (N, 16, 16) uint8 of 255."""
     parts = []
     for index in range(shards):
         with np.load(folder() / f"{index:04d}.npz") as shard:
-            parts.append((shard["latents"], shard["tokens"]))
-    z, ids = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
-    return z, ids
+            parts.append((shard["latents"], shard["tokens"], np.load(folder() / f"{index:04d}-places.npy")))
+    z, ids, places = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
+    return z, ids, places

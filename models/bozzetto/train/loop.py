@@ -33,6 +33,7 @@ class Settings:
     weight_decay: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
+    focus: float = 1.0  # U-Net: weight of the objects' places in the loss against the background's
     compile: bool = False  # the U-Net by torch.compile: needs a C++ compiler and minutes before the first step
     seed: int = 0
     log_steps: int = 50

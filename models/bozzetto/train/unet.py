@@ -73,7 +73,7 @@ class UnetJob:
     def __init__(self, settings: Settings, shards: int = SHARDS) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.latents, self.tokens = latents.load(shards)
+        self.latents, self.tokens, self.places = latents.load(shards)
         self.model = fresh()
         self.model.unet.set_attn_processor(AttnProcessor())  # CPU flash attention's backward pass is the slower one
         # Beside the module, whose names and evaluation stay as they are.
@@ -86,8 +86,8 @@ class UnetJob:
         self.tokenizer = tokenizer.load(state.run_dir("text") / "tokenizer")
         self.empty = torch.tensor(tokenizer.encode(self.tokenizer, [""])[0])
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Latents, token ids, times, noise and text jitter of a whole step, from its number alone."""
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Latents, places of objects, token ids, times, noise and text jitter of a step, from its number alone."""
         b, g = self.settings.batch, torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
         which = torch.randint(len(self.latents), (b,), generator=g)
         ids = self.tokens[which, torch.randint(self.tokens.shape[1], (b,), generator=g)].long()
@@ -96,23 +96,37 @@ class UnetJob:
         times = ((torch.randperm(b, generator=g) + torch.rand(b, generator=g)) / b * len(self.alphas)).long()
         noise = torch.randn((b, *self.latents.shape[1:]), generator=g)
         jitter = 0.03 * (torch.rand((b, 1, 1), generator=g) < 0.2) * torch.randn((b, ids.shape[1], WIDTH), generator=g)
-        return self.latents[which].float(), ids, times, noise, jitter
+        return self.latents[which].float(), self.places[which].float() / 255, ids, times, noise, jitter
+
+    def focus(self, places: Tensor, step: int) -> Tensor:
+        """Weight of each place (B, 16, 16), mean 1: `settings.focus` to one for objects against background.
+
+        The noise of the gradient comes from all places, what is to be learned of shapes from a few. Such a weight
+        biases the estimate towards places where objects may be, so it goes to 1 with the rate of the cool-down.
+        """
+        s = self.settings
+        cool = min(1.0, (s.steps - step) / s.decay) if s.decay else 1.0
+        weight = 1 + (s.focus - 1) * cool * places
+        return weight / weight.mean((1, 2), keepdim=True)
 
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
         """Weighted squared error of the predicted noise."""
-        z, ids, times, noise, jitter = (part[ranks.share(self.settings.batch)] for part in self.draw(step))
+        z, places, ids, times, noise, jitter = (part[ranks.share(self.settings.batch)] for part in self.draw(step))
         a = self.alphas[times][:, None, None, None]
         x = (a.sqrt() * z + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             states = self.model.text(ids).last_hidden_state + jitter
             predicted = self.predict(x, times, states).sample
-        error = (predicted.float() - noise).square().mean((1, 2, 3))
+        squared = (predicted.float() - noise).square().mean(1)  # (B, 16, 16)
+        error, within = squared.mean((1, 2)), (squared * places).sum((1, 2)) / places.sum((1, 2)).clamp(min=1e-6)
         figures = {"mse": float(error.detach().mean())}
         for low, high in ((0, 200), (400, 600), (800, 1000)):
             inside = (times >= low) & (times < high)
             if bool(inside.any()):
                 figures[f"mse_{low}"] = float(error.detach()[inside].mean())
-        return (error * self.weight[times]).mean(), figures
+                figures[f"object_{low}"] = float(within.detach()[inside].mean())
+        focused = (squared * self.focus(places, step)).mean((1, 2))
+        return (focused * self.weight[times]).mean(), figures
 
     def parts(self) -> Parts:
         """The networks as the sampler wants them."""
