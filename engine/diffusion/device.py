@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from engine.diffusion import families, patches
+from engine.diffusion.embeddings import vectors_of
 from engine.diffusion.families.base import SUFFIX, WHOLE, Source, open_source
 from engine.diffusion.families.load import Place
 from engine.diffusion.files import Header
@@ -137,7 +138,7 @@ class ModelManager:
 
     def _patched(self, described: Any, loaded: _Loaded) -> Any:
         """Return the network as described: a view that swaps patched parameters in while it is called."""
-        network = loaded.network
+        network = loaded.network.configured(described.options)
         if isinstance(described, Clip):
             network = replace(network, vectors=partial(self._vectors, described))
         laid = tuple(p for p in described.patches if p.kind in patches.KINDS)
@@ -165,11 +166,11 @@ class ModelManager:
         tensors = self._tensors(patch.weights) if patch.weights else patch.tensors
         return patches.KINDS[patch.kind](tensors, module, patch.component)
 
-    def _vectors(self, described: Clip, name: str) -> torch.Tensor:
+    def _vectors(self, described: Clip, name: str) -> tuple[torch.Tensor, ...]:
         """Return the vectors of a learnt embedding: one laid on `described`, else one in the embeddings folder."""
         laid = [p for p in described.patches if p.kind == "embedding" and p.options.get("name") == name]
         weights = laid[-1].weights if laid else self._embedding(name)
-        return laid[-1].tensors["vectors"] if weights is None else embedding_vectors(self._tensors(weights), name)
+        return tuple(laid[-1].tensors.values()) if weights is None else vectors_of(self._tensors(weights), name)
 
     def _embedding(self, name: str) -> Weights:
         known = {n.rpartition("/")[2].removesuffix(SUFFIX): n for n in reversed(self.names("embeddings"))}
@@ -206,16 +207,6 @@ def choose_dtype(part: str, parameters: int, device: torch.device) -> torch.dtyp
     if device.type == "cpu":
         return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
     return torch.float16
-
-
-def embedding_vectors(tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """Return the vectors (k, D) of a learnt embedding: A1111's `emb_params`, SDXL's `clip_l`, or the only tensor."""
-    found = next((tensors[k] for k in ("emb_params", "clip_l") if k in tensors), None)
-    if found is None and len(tensors) == 1:
-        found = next(iter(tensors.values()))
-    if found is None or found.ndim not in (1, 2):
-        raise BadFile(f"Embedding {name} holds {', '.join(list(tensors)[:4])}; none of it is an embedding.")
-    return found.reshape(-1, found.shape[-1]).float()
 
 
 def nbytes_of(module: nn.Module) -> int:

@@ -118,6 +118,18 @@ class Levels:
         below = self.table[:-1] * factor
         return replace(self, table=torch.cat([below[below < top], top]))
 
+    def zero_terminal(self) -> Levels:
+        """Rescale a table so that it ends in pure noise.
+
+        Lin et al. 2023, arXiv 2305.08891, algorithm 1: sqrt(alpha_bar) shifted to 0 at the end and stretched back to
+        its first value.
+        """
+        if self.kind != "vp":
+            raise BadInput("Only the schedule of a table can be made to end in pure noise; this is another kind.")
+        root = (1 + self.table[1:] ** 2).rsqrt()
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        return from_alpha_bar(root**2)
+
     def until(self, sigma: float) -> Levels:
         """Cut the levels off at sigma, which becomes the noisiest one."""
         below = self.table[self.table < sigma]
@@ -136,15 +148,9 @@ def from_alpha_bar(alpha_bar: Tensor) -> Levels:
 
 
 def from_betas(betas: Tensor, *, zero_terminal: bool = False) -> Levels:
-    """Make a table schedule from betas (N,); `zero_terminal` rescales it to end in pure noise.
-
-    The rescaling is Lin et al. 2023, arXiv 2305.08891, algorithm 1: sqrt(alpha_bar) shifted to 0 at the end
-    and stretched back to its first value.
-    """
-    root = torch.cumprod(1 - betas.double(), 0).sqrt()
-    if zero_terminal:
-        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-    return from_alpha_bar(root**2)
+    """Make a table schedule from betas (N,); `zero_terminal` rescales it to end in pure noise."""
+    found = from_alpha_bar(torch.cumprod(1 - betas.double(), 0))
+    return found.zero_terminal() if zero_terminal else found
 
 
 def scaled_linear(

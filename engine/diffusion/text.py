@@ -25,12 +25,19 @@ CHUNKS_MAX = 64
 WEIGHT_MAX = 100.0
 NESTING_MAX = 100
 STRESS = 1.1
-Vectors = Callable[[str], Tensor]
-"""name of an embedding -> its vectors (k, D); NotFound if there is none."""
+Vectors = Callable[[str], Sequence[Tensor]]
+"""name of an embedding -> its vectors (k, D) for each width D it was learnt for; NotFound if there is none."""
 
 
 class TextNetwork(Protocol):
-    """A text encoder as prompts need it; `families.clip_text.ClipText` is one."""
+    """A text encoder as prompts need it; `families.clip_text.ClipText` is one.
+
+    Several that read together (`families.clip_pair.ClipPair`) answer as their first, and have all as `encoders`.
+    """
+
+    @property
+    def encoders(self) -> tuple[TextNetwork, ...]:
+        """The encoders whose states are joined along their width; the pooled state is the last one's."""
 
     @property
     def length(self) -> int:
@@ -59,8 +66,10 @@ class TextNetwork(Protocol):
     def pieces(self, text: str) -> list[tuple[int, int, int]]:
         """Return (token id, begin, end) for each token of `text`."""
 
-    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int) -> tuple[Tensor, Tensor]:
-        """Return states (N, L, D) and pooled states (N, D) for ids (N, L)."""
+    def encode(
+        self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return states (N, L, D) and pooled states (N, P) for ids (N, L); `skip` None is the family's own layer."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Encoded:
     pooled: Tensor
 
 
-def no_embeddings(name: str) -> Tensor:
+def no_embeddings(name: str) -> Sequence[Tensor]:
     """Refuse every embedding."""
     raise BadInput(f"There are no embeddings here, so embedding:{name} means nothing.", field="text")
 
@@ -202,13 +211,15 @@ def _units(network: TextNetwork, phrase: Phrase) -> list[_Unit]:
     return units + _words(network, text[position:], phrase.weight)
 
 
-def _embedded(network: TextNetwork, name: str, found: Tensor, weight: float) -> _Unit:
-    if found.ndim != 2 or found.shape[1] != network.width:
+def _embedded(network: TextNetwork, name: str, found: Sequence[Tensor], weight: float) -> _Unit:
+    fitting = [v for v in found if v.ndim == 2 and v.shape[1] == network.width]
+    if not fitting:
+        widths = " and ".join(str(v.shape[-1]) for v in found)
         raise BadInput(
-            f"Embedding {name} is {found.shape[-1]} wide, the text encoder {network.width}: it is for another family.",
+            f"Embedding {name} is {widths} wide, the text encoder {network.width}: it is for another family.",
             field="text",
         )
-    return _Unit(f"embedding:{name}", (network.pad,) * len(found), weight, found)
+    return _Unit(f"embedding:{name}", (network.begin,) * len(fitting[0]), weight, fitting[0])
 
 
 def _words(network: TextNetwork, text: str, weight: float) -> list[_Unit]:
@@ -257,8 +268,16 @@ def _laid_out(network: TextNetwork, chunks: list[list[_Unit]]) -> Tokens:
 # Encoding ------------------------------------------------------------------------------------------------------------
 
 
-def encode(network: TextNetwork, prompt: str, *, skip: int = 1) -> Encoded:
-    """Encode a prompt. `skip`: which layer from the end gives the states, 1 = the last."""
+def encode(network: TextNetwork, prompt: str, *, skip: int | None = None) -> Encoded:
+    """Encode a prompt. `skip`: which layer from the end gives the states, 1 = the last, None = the family's own."""
+    parts = [_encode(encoder, prompt, skip) for encoder in network.encoders]
+    lengths = {part.tokens.shape[1] for part in parts}
+    if len(lengths) > 1:
+        raise BadInput("An embedding takes more tokens in one text encoder than in the other; shorten the prompt.")
+    return Encoded(torch.cat([part.tokens for part in parts], -1), parts[-1].pooled)
+
+
+def _encode(network: TextNetwork, prompt: str, skip: int | None) -> Encoded:
     tokens = tokenise(network, prompt)
     states, pooled = network.encode(torch.tensor(tokens.ids), tokens.injected, skip)
     weights = torch.tensor(tokens.weights)[:, :, None]  # (N, L, 1)

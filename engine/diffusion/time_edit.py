@@ -28,7 +28,7 @@ class Rows:
     target: Tensor
 
 
-def rows_of(clip: TextNetwork, source: str, target: str, *, templates: bool, skip: int = 1) -> Rows:
+def rows_of(clip: TextNetwork, source: str, target: str, *, templates: bool, skip: int | None = None) -> Rows:
     """Encode a pair of prompts, alone and inside templates, and pair their token states."""
     sources, targets = [], []
     for template in TEMPLATES if templates else TEMPLATES[:1]:
@@ -40,7 +40,7 @@ def rows_of(clip: TextNetwork, source: str, target: str, *, templates: bool, ski
     return Rows(torch.cat(sources), torch.cat(targets))
 
 
-def preserved(clip: TextNetwork, prompts: Sequence[str], *, skip: int = 1) -> list[Rows]:
+def preserved(clip: TextNetwork, prompts: Sequence[str], *, skip: int | None = None) -> list[Rows]:
     """Return rows that shall stay as they are (Gandikota et al. 2023, arXiv 2308.14761)."""
     states = [encode(clip, p, skip=skip).tokens[0].double() for p in prompts]
     return [Rows(s, s) for s in states]

@@ -7,7 +7,7 @@ from typing import Annotated
 from engine.context import Context
 from engine.diffusion import text as prompts
 from engine.node import Range, Text, node
-from engine.types import Clip, Cond, Conditioning
+from engine.types import Clip, Conditioning
 
 
 @node(category="text")
@@ -22,8 +22,7 @@ def encode_text(ctx: Context, clip: Clip, text: Annotated[str, Text()] = "") -> 
         text: The prompt.
     """
     with ctx.models.use(clip) as network:
-        encoded = prompts.encode(network, text, skip=int(clip.options.get("skip", 1)))
-    return Conditioning((Cond(encoded.tokens, encoded.pooled),))
+        return Conditioning((network.condition(text, skip=clip.options.get("skip")),))
 
 
 @node(category="text", title="CLIP skip")

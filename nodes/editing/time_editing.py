@@ -56,7 +56,7 @@ def time_edit_model(
     if not sources or len(sources) != len(targets):
         raise BadInput(f"Give as many targets as sources, one a line, got {len(targets)} and {len(sources)}.",
                        field="target")  # fmt: skip
-    skip = int(clip.options.get("skip", 1))
+    skip = clip.options.get("skip")
     with ctx.models.use(clip) as network:
         rows = [
             time_edit.rows_of(network, a, b, templates=templates, skip=skip)

@@ -198,10 +198,10 @@ def test_learnt_embeddings_come_from_the_description_or_the_folder(tmp_path, mod
     made = Patch("embedding", "text", 1.0, tensors={"vectors": vector[1:]}, options={"name": "made"})
     named = Patch("embedding", "text", 1.0, manager.find("embeddings", "dog.safetensors"), options={"name": "rex"})
     with manager.use(parts["clip"].patched(made, named)) as network:
-        assert torch.equal(network.vectors("dog"), vector)
-        assert torch.equal(network.vectors("rex"), vector)
-        assert torch.equal(network.vectors("cat"), vector[:1])
-        assert torch.equal(network.vectors("made"), vector[1:])
+        assert torch.equal(network.vectors("dog")[0], vector)
+        assert torch.equal(network.vectors("rex")[0], vector)
+        assert torch.equal(network.vectors("cat")[0], vector[:1])
+        assert torch.equal(network.vectors("made")[0], vector[1:])
         states = encode(network, "a embedding:dog").tokens
         assert not torch.allclose(states, encode(network, "a embedding:cat").tokens)
         with pytest.raises(NotFound, match="nothere"):

@@ -19,12 +19,16 @@ class Fake:
     length, width, begin, end, pad = 8, 2, 1, 2, 0
     vectors = staticmethod(text.no_embeddings)
 
+    @property
+    def encoders(self):
+        return (self,)
+
     def pieces(self, prompt):
         return [(ord(c), i, i + 1) for i, c in enumerate(prompt) if not c.isspace()]
 
     def encode(self, ids, injected, skip):
         places = torch.arange(self.length).expand(ids.shape)
-        states = torch.stack([ids, places], -1).float() / skip
+        states = torch.stack([ids, places], -1).float() / (skip or 1)
         for place, vector in injected.items():
             states[place] = vector
         return states, states[:, -1]
@@ -124,7 +128,7 @@ def test_long_prompts_join_their_chunks():
 
 def test_learnt_embeddings_take_their_places():
     network = Fake()
-    network.vectors = {"dog": torch.tensor([[7.0, 7.0], [8.0, 8.0]])}.__getitem__
+    network.vectors = {"dog": [torch.zeros(1, 3), torch.tensor([[7.0, 7.0], [8.0, 8.0]])]}.__getitem__
     tokens = tokenise(network, "a (embedding:dog:1.5), b")
     assert [w.text for w in tokens.words] == ["a", "embedding:dog", ",", "b"]
     assert tokens.words[1].positions == (2, 3)
@@ -132,7 +136,7 @@ def test_learnt_embeddings_take_their_places():
     assert [w.text for w in tokenise(network, "embedding:dog.").words] == ["embedding:dog", "."]
     states = encode(network, "a embedding:dog").tokens
     assert states[0, 2:4].tolist() == [[7, 7], [8, 8]]
-    network.vectors = lambda name: torch.zeros(1, 3)
+    network.vectors = lambda name: [torch.zeros(1, 3)]
     with pytest.raises(BadInput, match="3 wide, the text encoder 2"):
         tokenise(network, "embedding:dog")
     with pytest.raises(BadInput, match="no embeddings"):

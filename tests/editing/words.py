@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from engine.diffusion.text import Tokens, no_embeddings, tokenise
+from engine.diffusion.text import Tokens, encode, no_embeddings, tokenise
+from engine.types import Cond
 
 
 class Words:
@@ -20,6 +21,14 @@ class Words:
 
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
+
+    @property
+    def encoders(self) -> tuple["Words", ...]:
+        return (self,)
+
+    def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
+        encoded = encode(self, prompt, skip=skip)
+        return Cond(encoded.tokens, encoded.pooled)
 
     def pieces(self, text: str) -> list[tuple[int, int, int]]:
         found = []
@@ -35,7 +44,7 @@ class Words:
     def id_of(self, piece: str) -> int:
         return self.known.setdefault(piece, len(self.known) + 3)
 
-    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int) -> tuple[Tensor, Tensor]:
+    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int | None) -> tuple[Tensor, Tensor]:
         rows = torch.stack([
             torch.stack([torch.randn(self.width, generator=torch.Generator().manual_seed(int(i))) for i in row])
             for row in ids

@@ -27,8 +27,13 @@ def get(name: str) -> Family:
     return found
 
 
-def recognise(source: Source) -> tuple[Family, Verdict]:
-    """Return the first family that says yes; BadFile names the nearest ones and what speaks against each."""
+def recognise(source: Source, *, name: str = "") -> tuple[Family, Verdict]:
+    """Return the first family that says yes; BadFile names the nearest ones and what speaks against each.
+
+    `name` overrides: that family is taken, whatever its verdict.
+    """
+    if name:
+        return get(name), get(name).recognise(source)
     verdicts = [(family, family.recognise(source)) for family in all_families()]
     for family, verdict in verdicts:
         if verdict.yes:

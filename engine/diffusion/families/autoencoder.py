@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
+from engine.diffusion.families.base import Reason
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.patches import Report
 from engine.diffusion.tiles import OnTile, silent, tiled
@@ -21,17 +23,60 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
 
 
+@dataclass(frozen=True)
+class LatentFormat:
+    """What a latent is: its channels, pixels per cell, and z = (raw - shift) * scale of about unit variance.
+
+    `scale` and `shift` are one number each, or one per channel.
+    """
+
+    channels: int
+    factor: int
+    scale: float | tuple[float, ...] = 1.0
+    shift: float | tuple[float, ...] = 0.0
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> LatentFormat:
+        """Read it from an autoencoder's config."""
+        return cls(
+            whole(config, "latent_channels", 4),
+            factor_of(config),
+            number(config, "scaling_factor", 1.0),
+            number(config, "shift_factor", 0.0),
+        )
+
+    def reasons(self, why: str, why_scale: str) -> list[Reason]:
+        """Return its entries of a card."""
+        return [
+            Reason("latent channels", self.channels, f"{why}: latent_channels"),
+            Reason("latent factor", self.factor, f"{why}: levels that halve the side"),
+            Reason("latent scale", self.scale, why_scale),
+            Reason("latent shift", self.shift, why_scale),
+        ]
+
+
 @dataclass(frozen=True, eq=False)
 class Autoencoder:
     """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back."""
 
     module: Any  # one of CLASSES
-    factor: int
-    channels: int
-    scale: float
-    shift: float
+    latents: LatentFormat
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell."""
+        return self.latents.factor
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        return self.latents.channels
+
+    def configured(self, options: Mapping[str, Any]) -> Autoencoder:
+        """Return this network with what a Vae's options say in place of its file: `scale`."""
+        return replace(self, latents=replace(self.latents, scale=options["scale"])) if "scale" in options else self
 
     def encode(self, pixels: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
         """Encode; the mode of the posterior, so that it is deterministic. `tile` in pixels, 0 = whole."""
@@ -58,14 +103,17 @@ class Autoencoder:
         with self.patched():
             out = self.module.encode(images.to(parameter.device, parameter.dtype))
         latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
-        return (latents.to(images) - self.shift) * self.scale
+        return (latents.to(images) - self._per_channel(self.latents.shift)) * self._per_channel(self.latents.scale)
 
     def _decode(self, latents: Tensor) -> Tensor:
         parameter = next(self.module.parameters())
-        raw = latents / self.scale + self.shift
+        raw = latents / self._per_channel(self.latents.scale) + self._per_channel(self.latents.shift)
         with self.patched():
             images: Tensor = self.module.decode(raw.to(parameter.device, parameter.dtype)).sample
         return images.to(latents)
+
+    def _per_channel(self, value: float | tuple[float, ...]) -> float | Tensor:
+        return value if isinstance(value, float) else torch.tensor(value)[:, None, None]  # (C, 1, 1)
 
 
 def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], place: Place) -> Autoencoder:
@@ -75,13 +123,7 @@ def build_autoencoder(config: Mapping[str, Any], weights: Mapping[str, Tensor], 
         raise BadFile(f"The autoencoder is of class {config.get('_class_name')!r}; known: {', '.join(CLASSES)}.")
     module = on_meta(lambda: cls.from_config(dict(config)), config, "autoencoder")
     assign(module, {_renamed(k): v for k, v in weights.items()}, place, "autoencoder")
-    return Autoencoder(
-        module,
-        factor_of(config),
-        whole(config, "latent_channels", 4),
-        number(config, "scaling_factor", 1.0),
-        number(config, "shift_factor", 0.0),
-    )
+    return Autoencoder(module, LatentFormat.of(config))
 
 
 def _renamed(key: str) -> str:

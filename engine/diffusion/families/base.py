@@ -1,9 +1,33 @@
-"""What every model family answers: is this file mine, and why; which parts does it hold; how is each part built."""
+"""What every model family answers: is this file mine, and why; which parts does it hold; how is each part built.
+
+A new family is one new file in this folder that ends in `FAMILY = ...`; no list is kept. It brings:
+
+1. A detector, `recognise`: `Verdict.of(name, signs, against)` over keys, shapes and configs, never weights. `signs`
+   must all be there, `against` may not; their texts name keys and shapes, since people read them when nothing fits.
+   Families are asked in the order of `order`: the one with the sharper signs first (PixArt before SANA). 10 to 49 are Stable
+   Diffusion's, 50 to 59 parts in files of their own, 100 and up those with transformers.
+2. Configs: those of a diffusers folder (`Source.configs`), or read from the shapes of a single file (`shapes.py` does
+   it for Stable Diffusion); what no file stores is a constant of the family, and its card says so.
+3. `build`: a diffusers or transformers class made with `load.on_meta`, filled by `load.assign` (strict, no copy) from
+   keys renamed by the family. It returns a frozen dataclass with `module` (an nn.Module: patches and memory
+   look at it), `patched`, `reports` and `configured(options)`, which applies the overrides of a description, and is
+   - model: `sample.DiffusionNetwork`, called with (x_in (B, C, h, w), c_noise (B,), cond with B rows); its `denoiser`
+     says what it predicts and on which levels (`denoiser.Denoiser`). All conventions of its own stay inside the call:
+     packing and unpacking, the unit and direction of time, signs, masks of text, channels to drop. Of a flow model
+     x_in is (1 - s) x0 + s eps, c_noise is 1000 s and the answer eps - x0;
+   - clip: `condition(prompt, skip=...) -> Cond`, and `text.TextNetwork` where words can be told apart;
+   - vae: `autoencoder.Autoencoder`, with its `LatentFormat` (channels, pixels per cell, scale and shift).
+4. `parts`: what is there, its number of parameters, and the options of its description: of a model `channels`,
+   `factor`, `size` (pixels per side that it was made for), of a vae `channels`, `factor`, `width` (`decode_widths`).
+5. A `card`: one `Reason` per entry, with what in the file says so.
+
+A file that no family takes is "unknown: nearest are ..."; people may still name a family (`families.recognise`).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +48,8 @@ class Source:
     """What lies behind one name: a single file or a folder of components, known by headers and configs alone.
 
     `headers`: component -> checked header (`WHOLE` for a single file); `configs`: component -> its config;
-    `files`: component -> its safetensors files.
+    `files`: component -> its safetensors files. Several files that belong together (`joined`) are components named by
+    their place: `WHOLE`, `1`, `2`.
     """
 
     path: Path
@@ -70,6 +95,17 @@ def open_source(path: Path) -> Source:
     if not headers:
         raise BadFile(f"{path.name} is a folder without safetensors weights in its component folders.")
     return Source(path, headers, configs, files)
+
+
+def joined(sources: Sequence[Source]) -> Source:
+    """Return several single files as one source, such as the text encoders of a pair."""
+    if any(source.configs for source in sources[1:]) or (len(sources) > 1 and sources[0].configs):
+        raise BadFile("Only single files can be joined, not folders.")
+    if len(sources) == 1:
+        return sources[0]
+    names = [WHOLE, *map(str, range(1, len(sources)))]
+    headers = {name: source.single for name, source in zip(names, sources, strict=True)}
+    return Source(sources[0].path, headers, files={n: s.files[WHOLE] for n, s in zip(names, sources, strict=True)})
 
 
 def component_folders(path: Path) -> list[Path]:

@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.files import read_config
 from engine.diffusion.patches import Report
-from engine.diffusion.text import Vectors, no_embeddings
+from engine.diffusion.text import TextNetwork, Vectors, encode, no_embeddings
 from engine.errors import BadFile, BadInput
+from engine.types import Cond
 
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "max_position_embeddings", "projection_dim",
 )  # fmt: skip
+UNREAD = ("position_ids", "logit_scale")
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 VOCABULARY_MAX = 16 << 20  # bytes
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -29,15 +31,35 @@ DEFAULT_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 CLIP_TOKENIZER = Path(__file__).parent / "assets" / "clip_tokenizer"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a family reads a CLIP: from which layer (1 = the last), with the final norm or not, pooled and projected."""
+
+    skip: int = 1
+    norm: bool = True
+    projected: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class ClipText:
-    """A CLIP text model and tokenizer, the `engine.diffusion.text.TextNetwork` of Stable Diffusion 1.x and its kin."""
+    """A CLIP text model and tokenizer, the `engine.diffusion.text.TextNetwork` of Stable Diffusion."""
 
-    module: CLIPTextModel
+    module: Any  # CLIPTextModel, or CLIPTextModelWithProjection if the reading is projected
     tokenizer: CLIPTokenizer
+    reading: Reading = Reading()  # frozen
     vectors: Vectors = no_embeddings
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
+
+    @property
+    def core(self) -> Any:
+        """The transformer without its projection."""
+        return self.module.text_model if self.reading.projected else self.module
+
+    @property
+    def encoders(self) -> tuple[TextNetwork, ...]:
+        """The encoders that read a prompt: this one."""
+        return (self,)
 
     @property
     def length(self) -> int:
@@ -69,11 +91,22 @@ class ClipText:
         found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [(i, a, b) for i, (a, b) in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
-    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int) -> tuple[Tensor, Tensor]:
-        """Return hidden states (N, L, D) and the pooled ones (N, D) for ids (N, L), in float32.
+    def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
+        """Turn a prompt into a condition."""
+        encoded = encode(self, prompt, skip=skip)
+        return Cond(encoded.tokens, encoded.pooled)
 
-        `injected` replaces the embedding at (row, position). `skip` 1 is the last layer, 2 the one before, each with
-        the final norm (as trained for Stable Diffusion 1.x); the pooled state always comes from the last layer.
+    def configured(self, options: Mapping[str, Any]) -> ClipText:
+        """Return this network: it has no options of its own."""
+        return self
+
+    def encode(
+        self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return hidden states (N, L, D) and the pooled ones (N, P) for ids (N, L), in float32.
+
+        `injected` replaces the embedding at (row, position). `skip` 1 is the last layer, 2 the one before, None the one
+        that the family reads; the pooled state always comes from the last layer.
         """
 
         def inject(module: object, args: object, embedded: Tensor) -> Tensor:
@@ -81,33 +114,49 @@ class ClipText:
                 embedded[row, position] = vector.to(embedded)
             return embedded
 
+        skip = skip or self.reading.skip
         layers = int(self.module.config.num_hidden_layers)
         if not 1 <= skip <= layers:
             raise BadInput(f"This text encoder has {layers} layers; layer {skip} from the end is none of them.")
-        device = self.module.embeddings.token_embedding.weight.device
-        hook = self.module.embeddings.token_embedding.register_forward_hook(inject)
+        embedding = self.core.embeddings.token_embedding
+        hook = embedding.register_forward_hook(inject)
         try:
             with self.patched():
-                out = self.module(ids.to(device), output_hidden_states=skip > 1)
-                hidden = out.last_hidden_state
-                if skip > 1:
-                    hidden = self.module.final_layer_norm(out.hidden_states[-skip])
+                out = self.module(ids.to(embedding.weight.device), output_hidden_states=True)
+                hidden = out.hidden_states[-skip]
+                if self.reading.norm:
+                    hidden = self.core.final_layer_norm(hidden)
         finally:
             hook.remove()
-        return hidden.float().cpu(), out.pooler_output.float().cpu()
+        pooled = out.text_embeds if self.reading.projected else out.pooler_output
+        return hidden.float().cpu(), pooled.float().cpu()
 
 
 def build_clip_text(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Path, place: Place
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    tokenizer: Path,
+    place: Place,
+    *,
+    reading: Reading = Reading(),  # frozen
+    pad: int | None = None,
 ) -> ClipText:
-    """Build the text encoder of `config` around `weights`; keys with or without their `text_model.` prefix."""
-    module = on_meta(lambda: CLIPTextModel(_config(config)), config, "text encoder")
-    named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith("position_ids")}
-    named.pop("text_projection.weight", None)
+    """Build the text encoder of `config` around `weights`; keys with or without their `text_model.` prefix.
+
+    `pad`: id of the token that fills a chunk, if it is not the tokenizer's.
+    """
+    cls = CLIPTextModelWithProjection if reading.projected else CLIPTextModel
+    module = on_meta(lambda: cls(_config(config)), config, "text encoder")
+    named = {k.removeprefix("text_model."): v for k, v in weights.items() if not k.endswith(UNREAD)}
+    projection = named.pop("text_projection.weight", None)
+    if reading.projected:
+        named = {f"text_model.{k}": v for k, v in named.items()}
+        named |= {} if projection is None else {"text_projection.weight": projection}
     assign(module, named, place, "text encoder")
+    built = ClipText(module, load_tokenizer(tokenizer, pad), reading)
     positions = torch.arange(module.config.max_position_embeddings, device=place.device).expand((1, -1))
-    module.embeddings.register_buffer("position_ids", positions, persistent=False)  # no file carries it
-    return ClipText(module, load_tokenizer(tokenizer))
+    built.core.embeddings.register_buffer("position_ids", positions, persistent=False)  # no file carries it
+    return built
 
 
 def _config(config: Mapping[str, Any]) -> CLIPTextConfig:
@@ -121,7 +170,7 @@ def _config(config: Mapping[str, Any]) -> CLIPTextConfig:
     )
 
 
-def load_tokenizer(folder: Path) -> CLIPTokenizer:
+def load_tokenizer(folder: Path, pad: int | None = None) -> CLIPTokenizer:
     """Load CLIP's tokenizer from `vocab.json` and `merges.txt`; BadFile if they are not there or do not fit.
 
     They are read and checked here, since transformers makes an empty tokenizer of a missing file and raises bare
@@ -141,6 +190,8 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     named = {k: settings[k] for k in SPECIAL_TOKENS if isinstance(settings.get(k), str) and settings[k] in vocabulary}
     if not {named.get(k, d) for k, d in zip(SPECIAL_TOKENS, DEFAULT_SPECIAL, strict=False)} <= vocabulary.keys():
         raise BadFile(f"The tokenizer in {folder.name} lacks the tokens for start and end of text.")
+    if pad is not None:
+        named["pad_token"] = next(token for token, id in vocabulary.items() if id == pad)
     return CLIPTokenizer(
         vocab=vocabulary,
         merges=merges,

@@ -1,9 +1,13 @@
-"""The single-file layout of CompVis' latent diffusion (LDM): configs read from shapes, keys renamed to diffusers'."""
+"""Where a part lies in a single file, and its keys under diffusers' or transformers' names.
+
+Three layouts are read: LDM's (CompVis, Stability: prefixed parts, numbered blocks), the same without prefixes (a part
+in a file of its own), and diffusers' own keys in one file. Text encoders come as transformers' CLIP or as OpenCLIP.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from diffusers.loaders import single_file_utils  # private, so behind this one seam
@@ -14,17 +18,40 @@ from engine.errors import BadFile
 converters: Any = single_file_utils  # without types
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
-TEXT = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")
-LDM_VAE, DIFFUSERS_VAE = ("down", "block"), ("down_blocks", "resnets")
-GROUPS = 32
-HEADS = 8  # Stable Diffusion 1.x, at every level
+CLIP_SIGN, OPEN_CLIP_SIGN = "embeddings.token_embedding.weight", "token_embedding.weight"
+LDM_IN, DIFFUSERS_IN = "input_blocks.0.0.weight", "conv_in.weight"
+DIFFUSERS_UNET = "down_blocks.0.resnets.0.conv1.weight"
 
 Shapes = Mapping[str, Any]  # a Header: name -> an object with .shape
 
+RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+ENDS = {
+    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "conv_in": "input_blocks.0.0",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0", "conv_out": "out.2",
+}  # fmt: skip
+OPEN_CLIP = {
+    "self_attn.out_proj": "attn.out_proj", "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}  # fmt: skip
 
-def text_prefix(header: Shapes) -> str | None:
-    """Return the prefix of the CLIP text encoder's keys, or None if there is none."""
-    return next((p for p in TEXT if f"{p}embeddings.token_embedding.weight" in header), None)
+
+# Where ---------------------------------------------------------------------------------------------------------------
+
+
+def unet_prefix(header: Shapes) -> str | None:
+    """Return the prefix of the U-Net's keys (empty for a file with nothing else), or None if there is none."""
+    if any(f"{UNET}{sign}" in header for sign in (LDM_IN, DIFFUSERS_UNET)):
+        return UNET
+    return "" if LDM_IN in header or (DIFFUSERS_UNET in header and "time_embedding.linear_1.weight" in header) else None
+
+
+def is_diffusers(header: Shapes, prefix: str) -> bool:
+    """Say whether a U-Net has diffusers' keys and not LDM's."""
+    return f"{prefix}{DIFFUSERS_UNET}" in header
 
 
 def vae_prefix(header: Shapes) -> str | None:
@@ -32,126 +59,115 @@ def vae_prefix(header: Shapes) -> str | None:
     return next((p for p in (VAE, "") if f"{p}decoder.conv_in.weight" in header), None)
 
 
-def prefix_of(part: str, header: Shapes) -> str | None:
-    """Return the prefix of a part's keys, or None if the file does not hold it."""
-    if part == "model":
-        return UNET if f"{UNET}input_blocks.0.0.weight" in header else None
-    return text_prefix(header) if part == "clip" else vae_prefix(header)
+def text_prefix(header: Shapes, prefixes: Iterable[str]) -> str | None:
+    """Return the first of `prefixes` behind which a text encoder lies, or None."""
+    signs = (CLIP_SIGN, f"text_model.{CLIP_SIGN}", OPEN_CLIP_SIGN)
+    return next((p for p in prefixes if any(p + sign in header for sign in signs)), None)
 
 
-def context_width(header: Shapes) -> int:
-    """Return the width of the text states that the U-Net reads, 0 without cross-attention."""
-    found = (t.shape for k, t in header.items() if k.startswith(UNET) and k.endswith("attn2.to_k.weight"))
-    return next((int(shape[1]) for shape in found if len(shape) == 2), 0)
+def is_open_clip(header: Shapes, prefix: str) -> bool:
+    """Say whether a text encoder has OpenCLIP's keys and not transformers'."""
+    return f"{prefix}{OPEN_CLIP_SIGN}" in header
 
 
-def conv_projection(header: Shapes) -> bool:
-    """Say whether the U-Net enters attention through a 1x1 convolution (SD 1.x) and not a linear layer (SD 2.x)."""
-    found = (len(t.shape) == 4 for k, t in header.items() if k.startswith(UNET) and k.endswith(".proj_in.weight"))
-    return next(found, False)
+# Names ---------------------------------------------------------------------------------------------------------------
 
 
-def unet_config(header: Shapes) -> dict[str, Any]:
-    """Read the U-Net's config from the shapes of its input blocks; BadFile if they follow no regular plan."""
-    widths: list[int] = []
-    attends: list[bool] = []
-    per_level: list[int] = []
-    level_open = False
-    for i in range(1, 1 + _count(header, UNET + r"input_blocks\.(\d{1,4})\.")):
-        block = f"{UNET}input_blocks.{i}."
-        if f"{block}0.op.weight" in header:
-            level_open = False
-            continue
-        width = _shape(header, f"{block}0.out_layers.3.weight", 4)[0]
-        if not level_open:
-            widths, attends, per_level, level_open = [*widths, width], [*attends, False], [*per_level, 0], True
-        attends[-1] |= f"{block}1.proj_in.weight" in header
-        per_level[-1] += 1
-    if not widths or len(set(per_level)) != 1:
-        raise BadFile("The U-Net's blocks follow no regular plan; the file is damaged or of another family.")
-    return {
-        "_class_name": "UNet2DConditionModel",
-        "sample_size": 64,
-        "in_channels": _shape(header, f"{UNET}input_blocks.0.0.weight", 4)[1],
-        "out_channels": _shape(header, f"{UNET}out.2.weight", 4)[0],
-        "block_out_channels": widths,
-        "layers_per_block": per_level[0],
-        "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
-        "up_block_types": ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
-        "cross_attention_dim": context_width(header),
-        "attention_head_dim": HEADS,  # diffusers' historic name: it is the number of heads
-        "norm_num_groups": GROUPS,
-        "use_linear_projection": not conv_projection(header),
-    }
+def unet_names(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (LDM prefix, diffusers prefix), each with its dot, for every layer of a U-Net of `config`."""
+    yield from ((f"{theirs}.", f"{ours}.") for ours, theirs in ENDS.items())
+    for i, there in enumerate(("resnets.0", "attentions.0", "resnets.1")):
+        yield from _layer(f"middle_block.{i}", f"mid_block.{there}")
+    levels, layers = len(config["block_out_channels"]), config["layers_per_block"]
+    index = 1
+    for i, kind in enumerate(config["down_block_types"]):
+        for j in range(layers):
+            yield from _block(f"input_blocks.{index}", f"down_blocks.{i}", j, attends="CrossAttn" in kind)
+            index += 1
+        if i < levels - 1:
+            yield f"input_blocks.{index}.0.op.", f"down_blocks.{i}.downsamplers.0.conv."
+            index += 1
+    for i, kind in enumerate(config["up_block_types"]):
+        attends = "CrossAttn" in kind
+        for j in range(layers + 1):
+            block = f"output_blocks.{i * (layers + 1) + j}"
+            yield from _block(block, f"up_blocks.{i}", j, attends=attends)
+            if j == layers and i < levels - 1:
+                yield f"{block}.{2 if attends else 1}.conv.", f"up_blocks.{i}.upsamplers.0.conv."
 
 
-def vae_config(header: Shapes, levels_at: str, blocks_at: str) -> dict[str, Any]:
-    """Read the autoencoder's config from its shapes; the scale is Stable Diffusion 1.x's, no file stores it.
-
-    `levels_at`, `blocks_at`: how the layout names encoder levels and their blocks (`LDM_VAE`, `DIFFUSERS_VAE`).
-    """
-    prefix = vae_prefix(header) or ""
-    start = re.escape(f"{prefix}encoder.{levels_at}.")
-    levels = _count(header, start + r"(\d{1,4})\.") + 1
-    widths = [
-        _shape(header, f"{prefix}encoder.{levels_at}.{i}.{blocks_at}.0.conv1.weight", 4)[0] for i in range(levels)
-    ]
-    return {
-        "_class_name": "AutoencoderKL",
-        "latent_channels": _shape(header, f"{prefix}decoder.conv_in.weight", 4)[1],
-        "block_out_channels": widths,
-        "layers_per_block": _count(header, start + rf"0\.{blocks_at}\.(\d{1, 4})\.") + 1,
-        "down_block_types": ["DownEncoderBlock2D"] * levels,
-        "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "norm_num_groups": GROUPS,
-        "scaling_factor": 0.18215,
-    }
+def _block(theirs: str, ours: str, j: int, *, attends: bool) -> Iterator[tuple[str, str]]:
+    yield from _layer(f"{theirs}.0", f"{ours}.resnets.{j}")
+    if attends:
+        yield from _layer(f"{theirs}.1", f"{ours}.attentions.{j}")
 
 
-def text_config(header: Shapes) -> dict[str, Any]:
-    """Read the CLIP text encoder's config from its shapes; heads are 64 wide in every CLIP."""
-    prefix = text_prefix(header) or ""
-    vocabulary, width = _shape(header, f"{prefix}embeddings.token_embedding.weight", 2)
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": width,
-        "intermediate_size": _shape(header, f"{prefix}encoder.layers.0.mlp.fc1.weight", 2)[0],
-        "num_hidden_layers": _count(header, re.escape(prefix) + r"encoder\.layers\.(\d{1,4})\.") + 1,
-        "num_attention_heads": max(1, width // 64),
-        "max_position_embeddings": _shape(header, f"{prefix}embeddings.position_embedding.weight", 2)[0],
-        "projection_dim": width,
-        "hidden_act": "quick_gelu",
-        "eos_token_id": vocabulary - 1,
-        "bos_token_id": vocabulary - 2,
-        "pad_token_id": vocabulary - 1,
-    }
+def _layer(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    if ".resnets." in ours:
+        yield from ((f"{theirs}.{b}.", f"{ours}.{a}.") for a, b in RESNET.items())
+    else:
+        yield f"{theirs}.", f"{ours}."
 
 
-def converted(part: str, tensors: dict[str, Tensor], configs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    """Return a part's tensors under diffusers' (or transformers') names."""
+def unet_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """Return a U-Net's tensors under diffusers' names."""
+    plain = {k.removeprefix(prefix): v for k, v in tensors.items()}
+    if DIFFUSERS_UNET in plain:
+        return plain
+    names = dict(unet_names(config))
+    return {_renamed(key, names): tensor for key, tensor in plain.items()}
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """Return a key with the longest of its beginnings that `names` knows replaced."""
+    ends = [i + 1 for i, letter in enumerate(key) if letter == "."]
+    start = next((key[:end] for end in reversed(ends) if key[:end] in names), "")
+    return names[start] + key.removeprefix(start) if start else key
+
+
+def vae_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """Return an autoencoder's tensors under diffusers' names."""
+    named = {VAE + k.removeprefix(prefix): v for k, v in tensors.items()}
+    if any(k.startswith(f"{VAE}decoder.mid_block.") for k in named):
+        return {k.removeprefix(VAE): v for k, v in named.items()}
     try:
-        if part == "model":
-            result: dict[str, Tensor] = converters.convert_ldm_unet_checkpoint(tensors, configs["unet"])
-        elif part == "vae":
-            named = {VAE + k.removeprefix(prefix): v for k, v in tensors.items()}
-            result = converters.convert_ldm_vae_checkpoint(named, configs["vae"])
-        else:
-            result = {k.removeprefix(prefix): v for k, v in tensors.items()}
+        converted: dict[str, Tensor] = converters.convert_ldm_vae_checkpoint(named, config)
     except (KeyError, IndexError, AttributeError) as error:
-        raise BadFile(f"The {part} in the file lacks tensors that its kind has: {error}.") from error
-    return result
+        raise BadFile(f"The autoencoder in the file lacks tensors that its kind has: {error}.") from error
+    return converted
 
 
-def _count(header: Iterable[str], pattern: str) -> int:
-    """Return the largest number that `pattern` finds in the keys, 0 if none."""
-    found = re.compile(pattern)
-    return max((int(m[1]) for k in header if (m := found.match(k))), default=0)
+def text_weights(tensors: Mapping[str, Tensor], prefix: str, layers: int) -> dict[str, Tensor]:
+    """Return a text encoder's tensors under transformers' names, without `text_model.`, of its first `layers` layers.
+
+    OpenCLIP keeps queries, keys and values in one matrix, and the projection transposed.
+    """
+    plain = {k.removeprefix(prefix).removeprefix("text_model."): v for k, v in tensors.items()}
+    if not is_open_clip(plain, ""):
+        return {k: v for k, v in plain.items() if _number(k, CLIP_LAYER) < layers}
+    ends = {
+        "token_embedding.weight": "embeddings.token_embedding.weight",
+        "positional_embedding": "embeddings.position_embedding.weight",
+        "ln_final.weight": "final_layer_norm.weight",
+        "ln_final.bias": "final_layer_norm.bias",
+    }
+    found = {ours: plain[theirs] for theirs, ours in ends.items() if theirs in plain}
+    if "text_projection" in plain:
+        found["text_projection.weight"] = plain["text_projection"].T
+    for i in range(layers):
+        theirs, ours = f"transformer.resblocks.{i}.", f"encoder.layers.{i}."
+        for kind in ("weight", "bias"):
+            joined = plain.get(f"{theirs}attn.in_proj_{kind}")
+            if joined is not None and len(joined) % 3 == 0:
+                found |= {f"{ours}self_attn.{n}_proj.{kind}": w for n, w in zip("qkv", joined.chunk(3), strict=True)}
+            names = {f"{ours}{a}.{kind}": f"{theirs}{b}.{kind}" for a, b in OPEN_CLIP.items()}
+            found |= {a: plain[b] for a, b in names.items() if b in plain}
+    return found
 
 
-def _shape(header: Shapes, key: str, ndim: int) -> tuple[int, ...]:
-    if key not in header:
-        raise BadFile(f"The file lacks the tensor {key}; it is incomplete or of another family.")
-    shape = tuple(header[key].shape)
-    if len(shape) != ndim or 0 in shape:
-        raise BadFile(f"The tensor {key} has the shape {shape}, of another family.")
-    return shape
+CLIP_LAYER = re.compile(r"encoder\.layers\.(\d{1,4})\.")
+
+
+def _number(key: str, pattern: re.Pattern[str]) -> int:
+    match = pattern.match(key)
+    return int(match[1]) if match else -1

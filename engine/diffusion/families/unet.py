@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,19 +20,26 @@ from engine.errors import BadFile, BadInput
 from engine.types import Cond
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+MEASURED = "measured"  # instead of one of those: find out by asking the network
+TIME_IDS = (5, 6)  # numbers that tell of sizes: SDXL's refiner reads a score in the target's place
+AESTHETIC = 6.0  # the score that the refiner is asked for
+PROBE_LEVEL, PROBE_CELLS = 0.5, 16
 
 
 @dataclass(frozen=True, eq=False)
 class UNet:
     """A text-conditioned U-Net. `channels` of its input are the latent; the rest comes from `cond.extra["concat"]`.
 
-    `preview`: factors (C + 1, 3) from latent channels to colours; `patched` puts patched weights in during a call.
-    `cond.extra["attention"]` brings attention hooks.
+    `preview`: factors (C + 1, 3) from latent channels to colours; `patched` puts patched weights in during a call;
+    `factor`: pixels per latent cell. `cond.extra["attention"]` brings attention hooks, `cond.extra["sizes"]` (B, 7) the
+    original height and width, top and left of the crop, target height and width, and an aesthetic score, which SDXL
+    and its refiner read; without it, a picture that was made as large as the latent is.
     """
 
     module: Any  # UNet2DConditionModel, which has no types
     levels: Levels
     prediction: Prediction
+    factor: int = 8
     preview: Tensor | None = None
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
@@ -41,6 +48,15 @@ class UNet:
     def channels(self) -> int:
         """Channels of the latent that it denoises."""
         return int(self.module.config.out_channels)
+
+    def configured(self, options: Mapping[str, Any]) -> UNet:
+        """Return this network with what a Model's options say in place of its file: `prediction`, `zero_snr`."""
+        if not options.keys() & {"prediction", "zero_snr"}:
+            return self
+        prediction: Prediction = options.get("prediction", self.prediction)
+        if not options.get("zero_snr"):
+            return replace(self, prediction=prediction)
+        return replace(self, prediction=prediction, levels=self.levels.zero_terminal())
 
     @property
     def denoiser(self) -> Denoiser:
@@ -60,9 +76,27 @@ class UNet:
                 c_noise.to(parameter.device),
                 cond.tokens.to(parameter.device, parameter.dtype),
                 cross_attention_kwargs={"run": run},
+                added_cond_kwargs=self._added(x, cond),
                 return_dict=False,
             )[0]
         return out.to(x)
+
+    def _added(self, x: Tensor, cond: Cond) -> dict[str, Tensor] | None:
+        """Return SDXL's added embeddings: the pooled text, and sizes (Podell et al. 2023, arXiv 2307.01952, 2.2)."""
+        config = self.module.config
+        if config.addition_embed_type != "text_time":
+            return None
+        width, step = int(config.projection_class_embeddings_input_dim), int(config.addition_time_embed_dim)
+        pooled = cond.pooled
+        count = 0 if pooled is None else (width - pooled.shape[-1]) // step
+        if pooled is None or count not in TIME_IDS or pooled.shape[-1] + count * step != width:
+            raise BadInput("The model needs a pooled text state, as its own text encoders give; this has another.")
+        height, wide = x.shape[2] * self.factor, x.shape[3] * self.factor
+        own = x.new_tensor([[height, wide, 0, 0, height, wide, AESTHETIC]])
+        sizes = cond.extra.get("sizes", own).expand(len(x), 7)
+        chosen = sizes[:, :6] if count == 6 else sizes[:, [0, 1, 2, 3, 6]]
+        weight = self.module.add_embedding.linear_1.weight
+        return {"text_embeds": pooled.to(weight), "time_ids": chosen.to(weight)}
 
     def _check(self, x: Tensor, cond: Cond) -> None:
         wanted, came = int(self.module.config.in_channels), x.shape[1]
@@ -80,16 +114,42 @@ class UNet:
 
 
 def build_unet(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor], schedule: Mapping[str, Any], place: Place
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    schedule: Mapping[str, Any],
+    place: Place,
+    *,
+    factor: int = 8,
 ) -> UNet:
     """Build the U-Net of `config` around `weights` (diffusers keys), with the noise schedule of `schedule`."""
     module = on_meta(lambda: UNet2DConditionModel.from_config(dict(config)), config, "U-Net")
     assign(module, weights, place, "U-Net")
     attention.install(module)
     prediction = str(schedule.get("prediction_type", "epsilon"))
+    if prediction == MEASURED:
+        unet = UNet(module, levels_of(schedule), "eps", factor)
+        return replace(unet, prediction=measured_prediction(unet))
     if prediction not in PREDICTIONS:
         raise BadFile(f"The scheduler config predicts {prediction!r}; known: {', '.join(PREDICTIONS)}.")
-    return UNet(module, levels_of(schedule), PREDICTIONS[prediction])
+    return UNet(module, levels_of(schedule), PREDICTIONS[prediction], factor)
+
+
+def measured_prediction(unet: UNet) -> Prediction:
+    """Return eps or v, by what the network makes of pure noise at the noisiest level.
+
+    There eps is the input itself, so that input and output correlate at nearly 1; v = alpha eps - sigma x0 is nearly
+    -x0, which the input knows nothing of.
+    """
+    config = unet.module.config
+    noise = torch.randn(1, unet.channels, PROBE_CELLS, PROBE_CELLS, generator=torch.Generator().manual_seed(0))
+    cond = Cond(torch.zeros(1, 1, int(config.cross_attention_dim)))
+    more = int(config.in_channels) - unet.channels
+    if more:
+        cond = replace(cond, extra={"concat": noise.new_zeros(1, more, PROBE_CELLS, PROBE_CELLS)})
+    with torch.no_grad():
+        out = unet(noise, torch.tensor([unet.levels.count - 1.0]), cond)
+    correlation = torch.corrcoef(torch.stack([noise.flatten(), out.flatten().to(noise)]))[0, 1]
+    return "eps" if float(correlation) > PROBE_LEVEL else "v"
 
 
 def levels_of(schedule: Mapping[str, Any]) -> Levels:

@@ -1,16 +1,20 @@
-"""An autoencoder (AutoencoderKL) in a file of its own, with LDM's or diffusers' keys; Stable Diffusion 1.x latents."""
+"""An autoencoder (AutoencoderKL) in a file of its own, with LDM's or diffusers' keys: Stable Diffusion's or SDXL's.
+
+The two have the same shapes and differ in the scale of their latents, which no file stores.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from engine.diffusion.families import ldm
-from engine.diffusion.families.autoencoder import Autoencoder, build_autoencoder, decode_widths, factor_of
+from engine.diffusion.families import ldm, shapes
+from engine.diffusion.families.autoencoder import Autoencoder, LatentFormat, build_autoencoder, decode_widths
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
 from engine.diffusion.families.load import Place
 
 LDM_SIGN, DIFFUSERS_SIGN = "decoder.mid.block_1.conv1.weight", "decoder.mid_block.resnets.0.conv1.weight"
+SCALES = {"sd": 0.18215, "sdxl": 0.13025}
 
 
 class StandaloneVae:
@@ -31,48 +35,48 @@ class StandaloneVae:
             "latents of 4 channels": len(_decoder_in(header)) == 4 and _decoder_in(header)[1] == 4,
         }
         against = {
-            "a diffusion network": any(k.startswith(ldm.UNET) for k in header),
+            "a diffusion network": ldm.unet_prefix(header) is not None,
             "layers for video": len(_decoder_in(header)) == 5,
         }
         return Verdict.of(self.name, signs, against)
 
     def card(self, source: Source) -> tuple[Reason, ...]:
-        """Return family, layout, channels and factor with their reasons."""
-        config = _config(source.single)
-        layout = "diffusers" if _is_diffusers(source.single) else "LDM"
+        """Return family, layout and latent format with their reasons."""
+        layout = "diffusers" if DIFFUSERS_SIGN in source.single else "LDM"
+        why = _scale(source)[1]
         return (
             Reason("family", self.title, "; ".join(self.recognise(source).found)),
             Reason("layout", layout, "names of the middle block"),
-            Reason("latent channels", config["latent_channels"], "shape of decoder.conv_in.weight"),
-            Reason("latent factor", factor_of(config), "levels that halve the side"),
-            Reason("latent scale", config["scaling_factor"], "not stored in a file; Stable Diffusion 1.x's"),
+            *LatentFormat.of(_config(source)).reasons("shapes in the file", why),
         )
 
     def parts(self, source: Source) -> dict[str, Part]:
         """Return the one part there is."""
-        config = _config(source.single)
-        options = {"channels": config["latent_channels"], "factor": factor_of(config), "width": decode_widths(config)}
+        config = _config(source)
+        latents = LatentFormat.of(config)
+        options = {"channels": latents.channels, "factor": latents.factor, "width": decode_widths(config)}
         return {"vae": Part(source.single.size, options)}
 
     def build(self, source: Source, part: str, place: Place) -> Autoencoder:
         """Build the autoencoder at `place`."""
-        config, tensors = _config(source.single), source.tensors(WHOLE)
-        if not _is_diffusers(source.single):
-            tensors = ldm.converted("vae", tensors, {"vae": config}, ldm.vae_prefix(source.single) or "")
-        return build_autoencoder(config, tensors, place)
+        config, prefix = _config(source), ldm.vae_prefix(source.single) or ""
+        return build_autoencoder(config, ldm.vae_weights(source.tensors(WHOLE), config, prefix), place)
 
 
-def _is_diffusers(header: Mapping[str, Any]) -> bool:
-    return DIFFUSERS_SIGN in header
+def _scale(source: Source) -> tuple[float, str]:
+    """Return the scale of the latents, and why: only the file's name or notes may say that it is SDXL's."""
+    said = f"{source.path.name} {source.single.metadata.get('modelspec.architecture', '')}".lower()
+    kind = "sdxl" if "xl" in said else "sd"
+    named = "its name says XL" if kind == "sdxl" else "not stored in a file; Stable Diffusion 1.x's, as no XL is named"
+    return SCALES[kind], named
 
 
 def _decoder_in(header: Mapping[str, Any]) -> tuple[int, ...]:
-    key = f"{ldm.vae_prefix(header) or ''}decoder.conv_in.weight"
-    return tuple(header[key].shape) if key in header else ()
+    return shapes.header_shape(header, f"{ldm.vae_prefix(header) or ''}decoder.conv_in.weight")
 
 
-def _config(header: Mapping[str, Any]) -> dict[str, Any]:
-    return ldm.vae_config(header, *(ldm.DIFFUSERS_VAE if _is_diffusers(header) else ldm.LDM_VAE))
+def _config(source: Source) -> dict[str, Any]:
+    return shapes.vae_config(source.single, _scale(source)[0])
 
 
 FAMILY = StandaloneVae()

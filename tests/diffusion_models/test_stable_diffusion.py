@@ -1,0 +1,154 @@
+"""Every Stable Diffusion family in every layout: recognised, carded, and with the numbers of the plain networks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.diffusion import families
+from engine.diffusion.families.base import joined, open_source
+from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
+from engine.diffusion.families.load import Place
+from engine.errors import BadFile
+from engine.types import Cond
+from tests.diffusion_models import tiny, zoo
+
+LAYOUTS = ("folder", "file", "fp16", "bf16", "fp8")
+STORED = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Return source(kind, layout), each written once."""
+    root, made = tmp_path_factory.mktemp("zoo"), {}
+
+    def open_it(kind, layout):
+        if (kind, layout) not in made:
+            path = root / f"{kind}-{layout}"
+            if layout == "folder":
+                zoo.write_folder(path, kind)
+            else:
+                path = path.with_suffix(".safetensors")
+                state = zoo.ldm_state(kind)
+                save_file({k: v.to(STORED.get(layout, v.dtype)) for k, v in state.items()}, path)
+            made[kind, layout] = open_source(path)
+        return made[kind, layout]
+
+    return open_it
+
+
+def card_of(family, source):
+    return {r.entry: r.value for r in family.card(source)}
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_every_family_is_recognised_in_both_layouts(source, kind, layout):
+    found, wanted = source(kind, layout), zoo.KINDS[kind]
+    family, verdict = families.recognise(found)
+    assert family.name == wanted.family
+    assert not verdict.against
+    assert [f.name for f in families.all_families() if f.recognise(found).yes] == [family.name]
+    card = card_of(family, found)
+    assert card["input channels"] == wanted.unet.get("in_channels", 4)
+    assert card["latent scale"] == wanted.scale
+    assert card["text width"] == wanted.unet["cross_attention_dim"]
+    assert card["parts"] == "model, clip, vae"
+    assert all(r.why for r in family.card(found))
+    if layout == "folder" or kind != "sd2 eps":
+        assert card["prediction"] == wanted.scheduler.get("prediction_type", "epsilon")
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_unets_and_autoencoders_give_the_numbers_of_the_plain_networks(source, kind, layout):
+    found, plain = source(kind, layout), zoo.networks(kind)
+    family, _ = families.recognise(found)
+    unet, vae = (family.build(found, part, Place()) for part in ("model", "vae"))
+    config = zoo.KINDS[kind].unet
+    x, t = torch.randn(2, config.get("in_channels", 4), 8, 8), torch.tensor([3.0, 700.0])
+    cond = Cond(torch.randn(2, 77, config["cross_attention_dim"]), torch.randn(2, 64))
+    concat = {"concat": x[:, 4:]} if x.shape[1] > 4 else {}
+    numbers = [[16, 16, 0, 0, 16, 16], [16, 16, 0, 0, 6]][kind == "sdxl refiner"]
+    added = {"text_embeds": cond.pooled, "time_ids": torch.tensor([numbers] * 2, dtype=torch.float32)}
+    expected = plain["unet"](x, t, cond.tokens, added_cond_kwargs=added).sample
+    assert torch.equal(unet(x[:, :4], t, Cond(cond.tokens, cond.pooled, extra=concat)), expected)
+    z = torch.randn(1, 4, 4, 4)
+    pixels = (plain["vae"].decode(z / zoo.KINDS[kind].scale).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    assert torch.equal(vae.decode(z), pixels)
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+@pytest.mark.parametrize("kind", ["sd1", "sd2 v", "sdxl", "sdxl refiner"])
+def test_text_encoders_read_as_the_family_does(source, kind, layout):
+    """SD 2.x: the last layer but one with the final norm; SDXL: without it, pooled by the second and projected."""
+    found, plain = source(kind, layout), zoo.networks(kind)
+    family, _ = families.recognise(found)
+    clip = family.build(found, "clip", Place())
+    prompt, states, pooled = "a (photo) of a zebra", [], None
+    for component, (_, layout_of_keys, _) in zoo.KINDS[kind].texts.items():
+        tokenizer = load_tokenizer(CLIP_TOKENIZER, pad=0 if layout_of_keys == "open_clip" else None)
+        ids = tokenizer("a photo of a zebra", padding="max_length", max_length=77, return_tensors="pt").input_ids
+        out = plain[component](ids, output_hidden_states=True)
+        states.append(out.hidden_states[-2] if "sdxl" in kind else out.last_hidden_state)
+        pooled = out.text_embeds if component == "text_encoder_2" else out.pooler_output
+    cond = clip.condition(prompt.replace("(", "").replace(")", ""))
+    assert torch.allclose(cond.tokens, torch.cat(states, -1), atol=1e-5)
+    assert torch.allclose(cond.pooled, pooled, atol=1e-5)
+    assert clip.condition(prompt).tokens.shape == cond.tokens.shape
+
+
+@pytest.mark.parametrize("layout", ["fp16", "bf16", "fp8"])
+def test_narrow_files_load_as_their_values_are(source, layout):
+    found = source("sdxl", layout)
+    family, _ = families.recognise(found)
+    unet = family.build(found, "model", Place())
+    wanted = zoo.networks("sdxl")["unet"].conv_in.weight.to(STORED[layout]).float()
+    assert torch.equal(unet.module.conv_in.weight, wanted)
+    assert {"fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3"}[layout] in card_of(family, found)["stored as"]
+
+
+def parts_apart(tmp_path, kind):
+    """Write U-Net (LDM and diffusers keys) and text encoders into files of their own, as people download them."""
+    found = zoo.networks(kind)
+    files = {
+        "unet ldm": zoo.unet_state(found["unet"], ""),
+        "unet prefixed": zoo.unet_state(found["unet"], "model.diffusion_model."),
+        "unet diffusers": found["unet"].state_dict(),
+    }
+    for component in zoo.KINDS[kind].texts:
+        state = found[component].state_dict()
+        files[component] = {k if k.startswith("text_") else f"text_model.{k}": v for k, v in state.items()}
+    return {name: open_source(tiny.write_file(tmp_path / f"{name}.safetensors", dict(state)))
+            for name, state in files.items()}  # fmt: skip
+
+
+def real_widths(monkeypatch, **widths):
+    """Let the detectors of parts in files of their own, which know real widths only, take tiny ones."""
+    for name, width in widths.items():
+        monkeypatch.setattr(f"engine.diffusion.families.{name.replace('__', '.')}", width)
+
+
+@pytest.mark.parametrize("layout", ["ldm", "prefixed", "diffusers"])
+@pytest.mark.parametrize(("kind", "family"), [("sd1", "sd1"), ("sd2 v", "sd2")])
+def test_a_unet_in_a_file_of_its_own(tmp_path, monkeypatch, kind, family, layout):
+    real_widths(monkeypatch, **{f"{family}__WIDTH": 64})
+    found = parts_apart(tmp_path, kind)[f"unet {layout}"]
+    recognised, _ = families.recognise(found)
+    assert recognised.name == family
+    assert list(recognised.parts(found)) == ["model"]
+    unet, x, tokens = recognised.build(found, "model", Place()), torch.randn(1, 4, 8, 8), torch.randn(1, 5, 64)
+    expected = zoo.networks(kind)["unet"](x, torch.tensor([9.0]), tokens).sample
+    assert torch.allclose(unet(x, torch.tensor([9.0]), Cond(tokens)), expected, atol=1e-5)
+
+
+def test_both_text_encoders_of_sdxl_in_files_of_their_own(tmp_path, monkeypatch):
+    found = parts_apart(tmp_path, "sdxl")
+    family = families.get("sdxl")
+    with pytest.raises(BadFile):
+        families.recognise(joined([found["text_encoder"], found["unet ldm"]]))
+    pair = joined([found["text_encoder"], found["text_encoder_2"]])
+    assert pair.headers.keys() == {"", "1"}
+    texts = (family.traits.texts[0], replace(family.traits.texts[1], width=48))
+    monkeypatch.setattr(family, "traits", replace(family.traits, texts=texts))
