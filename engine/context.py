@@ -29,8 +29,11 @@ class Models(Protocol):
     def find(self, kind: str, name: str) -> Weights:
         """Return the weights called `name`; NotFound names the nearest ones."""
 
-    def load(self, weights: Weights) -> dict[str, Any]:
-        """Return the descriptions that `weights` holds by part: `model`, `clip`, `vae`; BadFile says why not."""
+    def load(self, weights: Weights, *, family: str = "") -> dict[str, Any]:
+        """Return the descriptions that `weights` holds by part: `model`, `clip`, `vae`; BadFile says why not.
+
+        `family` names the model family, against what the file was recognised as.
+        """
 
     def card(self, weights: Weights) -> dict[str, Any]:
         """Return what the file was recognised as, with the reason for every entry."""

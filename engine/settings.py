@@ -42,6 +42,10 @@ class Settings:
     )
     data_dir: Path = field(default=ROOT / "data", metadata=_says("folder of jobs, results, uploads and workflows"))
     models_dir: Path = field(default=ROOT / "models", metadata=_says("folder of weights: checkpoints, loras, vae, ..."))
+    extra_model_paths: Path | None = field(
+        default=None,
+        metadata=_says("YAML file that names more folders of weights, in ComfyUI's format"),
+    )
     output_dir: Path = field(default=ROOT / "output", metadata=_says("folder that saved pictures go to"))
     custom_nodes: tuple[Path, ...] = field(
         default=(ROOT / "custom_nodes",), metadata=_says("folder of node packs; repeatable")
@@ -70,14 +74,18 @@ class Settings:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Settings:
         """Read what `to_json` wrote."""
-        values: dict[str, Any] = {k: Path(v) if k.endswith("_dir") else v for k, v in plain.items()}
+        values: dict[str, Any] = {k: Path(v) if _is_path(k) and v else v for k, v in plain.items()}
         if "custom_nodes" in values:
             values["custom_nodes"] = tuple(map(Path, values["custom_nodes"]))
         return cls(**values)
 
 
+def _is_path(name: str) -> bool:
+    return name.endswith(("_dir", "_paths"))
+
+
 def _parse(name: str, text: str) -> Any:
-    if name.endswith("_dir"):
+    if _is_path(name):
         return Path(text)
     if name == "custom_nodes":
         return tuple(Path(p) for p in text.split(os.pathsep) if p)

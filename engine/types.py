@@ -90,11 +90,20 @@ class Sampler(Value):
 
 @dataclass(frozen=True)
 class Weights(Record):
-    """Where a network's parameters lie: models folder `kind`, the `name` listed there, the `digest` of its content."""
+    """Where a network's parameters lie: models folder `kind`, the `name` listed there, the `digest` of its content.
+
+    `more`: further files that belong to the same network, such as the second of a pair of text encoders.
+    """
 
     kind: str
     name: str
     digest: str
+    more: tuple[Weights, ...] = ()
+
+    @property
+    def all(self) -> tuple[Weights, ...]:
+        """This file and those that belong to it."""
+        return (self, *self.more)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def serve(settings: Settings) -> None:
     guard = Guard.from_settings(settings)
     folders = ("data_dir", "models_dir", "output_dir")  # the worker has another working directory
     settings = replace(settings, **{name: getattr(settings, name).resolve() for name in folders})
+    if settings.extra_model_paths:
+        settings = replace(settings, extra_model_paths=settings.extra_model_paths.resolve())
     with started(settings, guard) as parts, suppress(KeyboardInterrupt):
         asyncio.run(run(parts))
 

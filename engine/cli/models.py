@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
 def found_in(settings: Settings) -> list[dict[str, Any]]:
     """Return kind, name and card of all weights."""
     device = importlib.import_module("engine.diffusion.device")  # by name: it brings torch
-    return list(cards(device.ModelManager(settings.models_dir, settings.data_dir)))
+    return list(cards(device.ModelManager(settings.models_dir, settings.data_dir, extra=settings.extra_model_paths)))
 
 
 def lines(each: dict[str, Any]) -> Iterator[str]:

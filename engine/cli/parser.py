@@ -17,7 +17,7 @@ COMMANDS = {
     "test": "suite",
 }  # fmt: skip
 PORT_MAX = 65_535
-PLACES = ("data_dir", "models_dir", "custom_nodes")
+PLACES = ("data_dir", "models_dir", "extra_model_paths", "custom_nodes")
 EPILOG = """\
 examples:
   python3 main.py                                                serve on 127.0.0.1 and print the address
@@ -158,6 +158,8 @@ def _how(name: str) -> dict[str, Any]:
             return {"type": Path, "action": "append", "metavar": "DIR"}
         case _ if name.endswith("_dir"):
             return {"type": Path, "metavar": "DIR"}
+        case "extra_model_paths":
+            return {"type": Path, "metavar": "FILE"}
     return {"metavar": name.upper()}
 
 

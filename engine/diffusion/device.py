@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.diffusion import families, patches
 from engine.diffusion.embeddings import vectors_of
-from engine.diffusion.families.base import SUFFIX, WHOLE, Source, open_source
+from engine.diffusion.families.base import WHOLE, Source, joined, open_source
 from engine.diffusion.families.load import Place
 from engine.diffusion.files import Header
 from engine.diffusion.library import KINDS, Library
@@ -71,8 +71,9 @@ class ModelManager:
         budget: int | None = None,
         device: str = "cpu",
         embedded: Path = EMBEDDED,
+        extra: Path | None = None,
     ) -> None:
-        self.library = Library(models_dir, data_dir, embedded=embedded)
+        self.library = Library(models_dir, data_dir, embedded=embedded, extra=extra)
         self.budget = budget or half_of_memory()
         self.device = torch.device(device)
         self._loaded: dict[Hashable, _Loaded] = {}
@@ -91,12 +92,12 @@ class ModelManager:
         """Return the weights called `name`; NotFound names the nearest ones."""
         return self.library.find(kind, name)
 
-    def load(self, weights: Weights) -> dict[str, Any]:
+    def load(self, weights: Weights, *, family: str = "") -> dict[str, Any]:
         """Return the descriptions of the networks that `weights` hold, by part; BadFile says why there are none."""
         source = self._source(weights)
-        family, _ = families.recognise(source)
-        parts = family.parts(source)
-        return {name: PARTS[name](family.name, weights, options=part.options) for name, part in parts.items()}
+        found, _ = families.recognise(source, name=family)
+        parts = found.parts(source)
+        return {name: PARTS[name](found.name, weights, options=part.options) for name, part in parts.items()}
 
     def card(self, weights: Weights) -> dict[str, Any]:
         """Return what the weights were recognised as: `{"family": ..., "entries": [{"entry", "value", "why"}]}`."""
@@ -125,7 +126,7 @@ class ModelManager:
         if wanted is None:
             raise BadFile(f"{described.weights.name} holds no {part}.")
         dtype = DTYPES.get(described.options.get("dtype", ""), choose_dtype(part, wanted.parameters, self.device))
-        key = (described.weights.digest, part, str(dtype))
+        key = (*(w.digest for w in described.weights.all), part, str(dtype))
         residents = [Resident(k, v.total, v.used, v.pins > 0) for k, v in self._loaded.items()]
         for action in plan(residents, Wanted(key, wanted.parameters * dtype.itemsize, working), self.budget):
             if isinstance(action, Evict):
@@ -169,17 +170,16 @@ class ModelManager:
     def _vectors(self, described: Clip, name: str) -> tuple[torch.Tensor, ...]:
         """Return the vectors of a learnt embedding: one laid on `described`, else one in the embeddings folder."""
         laid = [p for p in described.patches if p.kind == "embedding" and p.options.get("name") == name]
-        weights = laid[-1].weights if laid else self._embedding(name)
+        weights = laid[-1].weights if laid else self.find("embeddings", name)
         return tuple(laid[-1].tensors.values()) if weights is None else vectors_of(self._tensors(weights), name)
-
-    def _embedding(self, name: str) -> Weights:
-        known = {n.rpartition("/")[2].removesuffix(SUFFIX): n for n in reversed(self.names("embeddings"))}
-        return self.find("embeddings", known.get(name, name))
 
     def _tensors(self, weights: Weights) -> dict[str, torch.Tensor]:
         return open_source(self.library.path(weights)).tensors(WHOLE)
 
     def _source(self, weights: Weights) -> Source:
+        return joined([self._opened(each) for each in weights.all])
+
+    def _opened(self, weights: Weights) -> Source:
         path = self.library.path(weights)
         if (path, weights.digest) not in self._sources:
             self._sources[path, weights.digest] = open_source(path)

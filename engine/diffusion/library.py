@@ -9,11 +9,13 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.diffusion.families.base import INDEX, SUFFIX, digest_of, folder_files
+from engine.diffusion import model_paths
+from engine.diffusion.families.base import INDEX, SUFFIX, digest_of, folder_files, open_source
 from engine.errors import BadFile, NotFound
 from engine.types import Weights
 
 EMBEDDED = "bozzetto"
+WORD = "embeddings"  # the kind whose names are words in prompts, written without folder and suffix
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "checkpoints": ("checkpoints", "Stable-diffusion"),
     "diffusers": ("diffusers",),
@@ -25,7 +27,10 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "controlnet": ("controlnet", "ControlNet"),
     "t2i_adapter": ("t2i_adapter",),
     "gligen": ("gligen",),
-    "upscale_models": ("upscale_models", "ESRGAN"),
+    "clip_vision": ("clip_vision",),
+    "style_models": ("style_models",),
+    "hypernetworks": ("hypernetworks",),
+    "upscale_models": ("upscale_models", "ESRGAN", "RealESRGAN", "SwinIR"),
 }
 KINDS = ("embedded", *FOLDERS)
 SHIPPED = ("loras", "embeddings", "controlnet", "t2i_adapter", "gligen")  # what may lie beside the embedded model
@@ -33,10 +38,15 @@ CHUNK = 1 << 20
 
 
 class Library:
-    """Finds weights. `embedded` is the shipped model's folder; what lies in its `loras` and so on is listed as well."""
+    """Finds weights. `embedded` is the shipped model's folder; what lies in its `loras` and so on is listed as well.
 
-    def __init__(self, models_dir: Path, data_dir: Path, *, embedded: Path) -> None:
+    `extra`: a file that names further folders (`model_paths`); without it, the one in the models folder, if any.
+    """
+
+    def __init__(self, models_dir: Path, data_dir: Path, *, embedded: Path, extra: Path | None = None) -> None:
         self.models_dir, self.embedded = models_dir, embedded
+        there = (models_dir / model_paths.FILE).is_file()
+        self._extra = extra or (models_dir / model_paths.FILE if there else None)
         self._digests = Digests(data_dir / "weights.sqlite")
 
     def paths(self, kind: str) -> dict[str, Path]:
@@ -45,10 +55,15 @@ class Library:
             return {EMBEDDED: self.embedded} if (self.embedded / INDEX).is_file() else {}
         if kind not in FOLDERS:
             raise NotFound(f"There is no kind of weights {kind!r}; known: {', '.join(KINDS)}.")
-        roots = [self.models_dir / folder for folder in FOLDERS[kind]]
-        found = {name: path for root in roots for name, path in _listed(root, folders=kind == "diffusers")}
+        listed = (_listed(root, folders=kind == "diffusers") for root in reversed(self._roots(kind)))
+        found = {name: path for each in listed for name, path in each}  # of one name, the first root's
         shipped = _listed(self.embedded / kind, folders=False) if kind in SHIPPED else ()
-        return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **found}
+        return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **dict(sorted(found.items()))}
+
+    def _roots(self, kind: str) -> list[Path]:
+        first, later = model_paths.read(self._extra) if self._extra else ([], [])
+        own = [self.models_dir / folder for folder in FOLDERS[kind]]
+        return [*_of_kind(kind, first), *own, *_of_kind(kind, later)]
 
     def path(self, weights: Weights) -> Path:
         """Return where `weights` lie; BadFile if their content is no longer what the digest says."""
@@ -58,11 +73,17 @@ class Library:
         return path
 
     def find(self, kind: str, name: str) -> Weights:
-        """Return the weights called `name`, with their content's digest."""
-        return Weights(kind, name, self._digests.of(self._known(kind, name)))
+        """Return the weights called `name`, with their content's digest; BadFile if their headers are corrupt."""
+        path = self._known(kind, name)
+        if not self._digests.knows(path):
+            open_source(path)  # before a terabyte of holes is read through
+        return Weights(kind, name, self._digests.of(path))
 
     def _known(self, kind: str, name: str) -> Path:
         paths = self.paths(kind)
+        if kind == WORD and name not in paths:
+            words = {n.rpartition("/")[2].removesuffix(SUFFIX): n for n in reversed(paths)}
+            name = words.get(name, name)
         if name not in paths:
             near = difflib.get_close_matches(name, paths, n=4, cutoff=0.3) or sorted(paths)[:4]
             there = f"Nearest are: {', '.join(near)}." if near else f"Put one into {self._home(kind)}."
@@ -71,6 +92,11 @@ class Library:
 
     def _home(self, kind: str) -> str:
         return f"models/{FOLDERS[kind][0]}" if kind in FOLDERS else "models/bozzetto"
+
+
+def _of_kind(kind: str, named: Sequence[tuple[str, Path]]) -> list[Path]:
+    """Return the folders whose name for their kind is one of this kind's."""
+    return [path for written, path in named if written == kind or written in FOLDERS[kind]]
 
 
 class Digests:
@@ -93,6 +119,14 @@ class Digests:
         except OSError as error:
             raise BadFile(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
+    def knows(self, path: Path) -> bool:
+        """Say whether a file's digest is remembered, so that its content has been read before."""
+        try:
+            with self._open() as db:
+                return not path.is_dir() and _looked_up(db, path)[1] is not None
+        except OSError:
+            return False
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(self._database, timeout=30)) as db, db:
@@ -101,14 +135,20 @@ class Digests:
 
 def _remembered(db: sqlite3.Connection, path: Path) -> str:
     """Return a file's digest, computed if it is new or has changed."""
-    status = path.stat()
-    stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
-    row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
-    if row:
-        return str(row[0])
+    stamp, known = _looked_up(db, path)
+    if known:
+        return known
     digest = digest_of(_chunks(path))
     db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, digest))
     return digest
+
+
+def _looked_up(db: sqlite3.Connection, path: Path) -> tuple[str, str | None]:
+    """Return a file's stamp, and its digest if it is remembered."""
+    status = path.stat()
+    stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+    row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+    return stamp, str(row[0]) if row else None
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

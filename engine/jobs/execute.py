@@ -35,7 +35,11 @@ class Engine:
         device_module = importlib.import_module("engine.diffusion.device")
         budget = settings.budget or device_module.half_of_memory()
         self.models = device_module.ModelManager(
-            settings.models_dir, settings.data_dir, budget=budget - budget // STORE_SHARE, device=device
+            settings.models_dir,
+            settings.data_dir,
+            budget=budget - budget // STORE_SHARE,
+            device=device,
+            extra=settings.extra_model_paths,
         )
         self.registry = registry.load(settings)
         self._disk = Disk(settings.data_dir / "store", DISK_BUDGET) if settings.cache == "disk" else None

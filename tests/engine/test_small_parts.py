@@ -61,7 +61,10 @@ def test_a_wrong_variable_is_explained(name: str, text: str) -> None:
 
 def test_settings_survive_json() -> None:
     """Save the token, which is not the worker's business."""
-    made = Settings(token="secret", budget=5, data_dir=Path("/x"), custom_nodes=(Path("/a"),), cache="none")
+    made = Settings(
+        token="secret", budget=5, data_dir=Path("/x"), custom_nodes=(Path("/a"),), cache="none",
+        extra_model_paths=Path("/y.yaml"),
+    )  # fmt: skip
     plain = json.loads(json.dumps(made.to_json()))
     assert "secret" not in str(plain)
     assert Settings.from_json(plain) == Settings(**{**vars(made), "token": None})
