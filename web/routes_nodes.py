@@ -47,7 +47,7 @@ class Prompt(Body):
 class Tokens:
     """`words`: each with its `text` and `tokens`; `count` of all tokens; `room` in a chunk; how many `chunks`."""
 
-    words: tuple[JsonObject, ...]
+    words: list[JsonObject]
     count: int
     room: int
     chunks: int
