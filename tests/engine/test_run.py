@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -259,6 +260,41 @@ def test_a_node_that_looks_is_cancelled_within() -> None:
     lab = Lab(extra=(long,))
     done = lab.run(nodes(l=("long", {})), steps=1)
     assert (done.result.state, done.result.problems) == ("cancelled", ())
+
+
+def test_half_done_work_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
+    """Also after a restart; another call, or one whose work is gone, begins anew."""
+    began: list[int] = []
+
+    @node(category="lab")
+    def counts(ctx: Context, to: Number = 5) -> int:
+        """Counts, keeping where it is."""
+        began.append(ctx.resume() or 0)
+        for i in range(began[-1], to):
+            ctx.checkpoint(i)
+            ctx.check()
+        return to
+
+    lab = Lab(tmp_path / "store", extra=(counts,))
+    plain = nodes(c=("counts", {}))
+    assert lab.run(plain, steps=3).result.state == "cancelled"
+    lab = lab.restarted()
+    assert (lab.run(plain).value, lab.run(nodes(c=("counts", {"to": 6}))).value) == (5, 6)
+    assert began == [0, 2, 0]
+    lab.close()
+
+
+def test_half_done_work_that_is_gone_is_done_again() -> None:
+    @node(category="lab")
+    def keeps(ctx: Context) -> int:
+        """Keeps what cannot be kept."""
+        ctx.checkpoint({"large": torch.zeros(1000)})
+        lab.services.store.forget_all()
+        assert ctx.resume() is None
+        return 1
+
+    lab = Lab(extra=(keeps,))
+    assert lab.run(nodes(k=("keeps", {}))).value == 1
 
 
 def failing(error: BaseException) -> Lab:
