@@ -3,10 +3,12 @@
 A call passes `cross_attention_kwargs={"run": Run(hooks)}`. Without a hook for a layer its original processor runs,
 so the result is the default's bit for bit, and a cached model is never changed. Hook points, in order of computation:
 
+- `block`: (layer, x) -> x, (B, C, h, w): what a ResNet hands to the transformer after it, before its norm.
+- `inputs`: (layer, x, keys, values) -> the same, (B, L, D) and (B, K, D'), before the projections.
 - `qkv`: (layer, q, k, v) -> q, k, v, each (B, heads, L, d). Keys and values may come from elsewhere or be longer.
 - `logits`: (layer, logits) -> logits, (B, heads, L, K), before softmax, scaled and masked.
 - `probs`: (layer, probs) -> probs, same shape, rows sum to 1.
-- `out`: (layer, out) -> out, (B, L, D), before the output projection.
+- `out`: (layer, out) -> out, (B, L, D), before the output projection; `projected`: the same after it.
 """
 
 from __future__ import annotations
@@ -14,24 +16,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Point = Literal["qkv", "logits", "probs", "out"]
+Point = Literal["block", "inputs", "qkv", "logits", "probs", "out", "projected"]
+TRANSFORMER = "Transformer2DModel"  # diffusers' class of the transformers between ResNets
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Where a hook is called: the layer's `name` and `place` (down, mid, up), and the query grid `size` (h, w)."""
+    """Where a hook is called: the layer's `name` and `place` (down, mid, up), and the query grid `size` (h, w).
+
+    `index` counts the transformers of a place in the order in which they are called.
+    """
 
     name: str
     place: str
     cross: bool
     heads: int
     size: tuple[int, int]
+    index: int = 0
 
 
 def everywhere(layer: Layer) -> bool:
@@ -41,11 +49,12 @@ def everywhere(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class Hook:
-    """A function at one hook point, on the layers that `wants` accepts."""
+    """A function at one hook point, on the layers that `wants` accepts; `both`: under the negative condition too."""
 
     point: Point
     call: Callable[..., Any]
     wants: Callable[[Layer], bool] = everywhere
+    both: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,17 +67,43 @@ class Run:
 
 def install(network: Any) -> None:
     """Put a dispatcher in front of every attention layer's processor; call it once, when the model is built."""
-    wrapped = {name: Dispatcher(name, old) for name, old in network.attn_processors.items()}
+    order: dict[str, dict[str, int]] = {}  # place -> transformer -> its index
+    wrapped = {}
+    for name, old in network.attn_processors.items():
+        transformer, place = name.partition(".transformer_blocks")[0], _place(name)
+        index = order.setdefault(place, {}).setdefault(transformer, len(order[place]))
+        wrapped[name] = Dispatcher(name, old, index)
     network.set_attn_processor(wrapped)
+    for name, module in network.named_modules():
+        if type(module).__name__ == TRANSFORMER and name in order.get(_place(name), {}):
+            module.register_forward_pre_hook(partial(_enter, name, order[_place(name)][name]), with_kwargs=True)
+
+
+def _place(name: str) -> str:
+    return name.split("_", maxsplit=1)[0]
+
+
+def _enter(name: str, index: int, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Apply `block` hooks to what enters a transformer; None, which leaves all as it is, without any."""
+    run = (kwargs.get("cross_attention_kwargs") or {}).get("run")
+    hooks = [h for h in run.hooks if h.point == "block"] if run is not None else []
+    if not hooks:
+        return None
+    x, *rest = args
+    layer = Layer(name, _place(name), False, 0, (x.shape[2], x.shape[3]), index)
+    for hook in hooks:
+        x = hook.call(layer, x) if hook.wants(layer) else x
+    return (x, *rest), kwargs
 
 
 class Dispatcher:
     """A diffusers attention processor that runs `default` unless the call brings hooks for this layer."""
 
-    def __init__(self, name: str, default: Any) -> None:
+    def __init__(self, name: str, default: Any, index: int = 0) -> None:
         self.name = name.removesuffix(".processor")
-        self.place = name.split("_", maxsplit=1)[0]
+        self.place = _place(name)
         self.default = default
+        self.index = index
 
     def __call__(
         self,
@@ -90,8 +125,8 @@ class Dispatcher:
         if run is None or not run.hooks:
             return [], NOWHERE
         tokens = x.shape[1] if x.ndim == 3 else x.shape[2] * x.shape[3]
-        layer = Layer(self.name, self.place, context is not None, attn.heads, _grid(run.size, tokens))
-        return [hook for hook in run.hooks if hook.wants(layer)], layer
+        layer = Layer(self.name, self.place, context is not None, attn.heads, _grid(run.size, tokens), self.index)
+        return [hook for hook in run.hooks if hook.point != "block" and hook.wants(layer)], layer
 
 
 NOWHERE = Layer("", "", False, 0, (0, 0))
@@ -117,6 +152,8 @@ def _attend(
         context = attn.norm_encoder_hidden_states(context)
     out = _mix(attn, tokens, tokens if context is None else context, mask, hooks, layer)
     out = attn.to_out[1](attn.to_out[0](out))
+    for hook in _at("projected", hooks):
+        out = hook(layer, out)
     if image:
         out = out.transpose(1, 2).reshape(image)  # (B, h w, C) -> (B, C, h, w)
     if attn.residual_connection:
@@ -132,7 +169,10 @@ def _mix(attn: Any, x: Tensor, context: Tensor, mask: Tensor | None, hooks: list
     def heads(t: Tensor) -> Tensor:
         return t.view(batch, -1, attn.heads, t.shape[-1] // attn.heads).transpose(1, 2)  # (B, T, D) -> (B, heads, T, d)
 
-    q, k, v = heads(attn.to_q(x)), heads(attn.to_k(context)), heads(attn.to_v(context))
+    keys = values = context
+    for hook in _at("inputs", hooks):
+        x, keys, values = hook(layer, x, keys, values)
+    q, k, v = heads(attn.to_q(x)), heads(attn.to_k(keys)), heads(attn.to_v(values))
     for hook in _at("qkv", hooks):
         q, k, v = hook(layer, q, k, v)
     if mask is not None:

@@ -1,8 +1,8 @@
 """Attention control: edits of attention maps while sampling, and the maps kept for looking at and for masks.
 
-A `Controller` lives for one run. Its hooks hang on the positive condition alone, so the other half of guidance never
-sees them, and they travel with each call: nothing is installed, nothing is left behind. The step is known from sigma,
-never from counting calls.
+A `Controller` lives for one run. Its hooks hang on the positive condition, a few of them (`both`) on the negative too,
+and they travel with each call: nothing is installed, nothing is left behind. The step is known from sigma, never from
+counting calls.
 
 Pairs: rows 0..n-1 of the batch are the source prompt, rows n..2n-1 the edited one.
 """
@@ -53,14 +53,15 @@ class Controller:
         return int(start * self.steps + whole) <= self.step < int(end * self.steps + whole)
 
     def attached(self, conds: Mapping[str, Conditioning]) -> dict[str, Conditioning]:
-        """Return the conditioning with this run's hooks on what is asked for (`positive`)."""
-        if not self.hooks:
-            return dict(conds)
-        positive = tuple(
-            replace(c, extra={**c.extra, "attention": (*c.extra.get("attention", ()), *self.hooks)})
-            for c in conds["positive"].conds
-        )
-        return {**conds, "positive": Conditioning(positive)}
+        """Return the conditioning with this run's hooks on what is asked for, those for both on the negative too."""
+        found = dict(conds)
+        for role, hooks in (("positive", self.hooks), ("negative", tuple(h for h in self.hooks if h.both))):
+            if hooks and role in conds:
+                found[role] = Conditioning(tuple(
+                    replace(c, extra={**c.extra, "attention": (*c.extra.get("attention", ()), *hooks)})
+                    for c in conds[role].conds
+                ))  # fmt: skip
+        return found
 
     def watching(self, denoise: Denoise) -> Denoise:
         """Return the denoiser, noting the sigma of each call."""
@@ -137,8 +138,7 @@ def inject(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     def itself(layer: Layer, probs: Tensor) -> Tensor:
         if probs.shape[2] > self_cells or not run.within(0.0, self_end):
             return probs
-        source, _ = _halves(probs)
-        return torch.cat([source, source])
+        return _twice(probs)
 
     hooks = (Hook("probs", cross, _cross),) if bool((windows[1] > windows[0]).any()) else ()
     return (*hooks, Hook("probs", itself, _self)) if self_end > 0 else hooks
@@ -147,17 +147,48 @@ def inject(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
 def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     """Let the edited picture take its keys and values from the source's self-attention, in the decoder, from a step on.
 
-    Cao et al. 2023, arXiv 2304.08465 (MasaCtrl), section 3.2: what is seen stays, its pose may change.
+    Cao et al. 2023, arXiv 2304.08465 (MasaCtrl), section 3.2: what is seen stays, its pose may change. `layer`: the
+    decoder's transformer from which on. Both halves of guidance do it, each with its own source, as the authors have it.
     """
-    start = float(part.options["start"])
+    start, first = float(part.options["start"]), int(part.options.get("layer", 0))
 
     def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not run.within(start, 1.0):
             return q, k, v
-        keys, values = (_halves(t)[0] for t in (k, v))
-        return q, torch.cat([keys, keys]), torch.cat([values, values])
+        return q, _twice(k), _twice(v)
 
-    return (Hook("qkv", qkv, lambda layer: not layer.cross and layer.place == "up"),)
+    return (Hook("qkv", qkv, lambda layer: _decoder(layer, first) and not layer.cross, both=True),)
+
+
+def features(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
+    """Give the edited picture the source's features and self-attention: its structure, while its look is free.
+
+    Tumanyan et al. 2022, arXiv 2211.12572 (Plug-and-Play), section 4: the output of the ResNet before the decoder's
+    transformer `layer` until `features_end`, queries and keys from that one on until `self_end`.
+    """
+    first, ends = int(part.options["layer"]), (float(part.options["features_end"]), float(part.options["self_end"]))
+
+    def block(layer: Layer, x: Tensor) -> Tensor:
+        return _twice(x) if run.within(0.0, ends[0]) else x
+
+    def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (_twice(q), _twice(k), v) if run.within(0.0, ends[1]) else (q, k, v)
+
+    hooks = (
+        Hook("block", block, lambda layer: _decoder(layer, first) and layer.index == first, both=True),
+        Hook("qkv", qkv, lambda layer: _decoder(layer, first) and not layer.cross, both=True),
+    )
+    return tuple(hook for hook, end in zip(hooks, ends, strict=True) if end > 0)
+
+
+def _decoder(layer: Layer, first: int) -> bool:
+    return layer.place == "up" and layer.index >= first
+
+
+def _twice(values: Tensor) -> Tensor:
+    """Return the source's half in the place of both."""
+    source, _ = _halves(values)
+    return torch.cat([source, source])
 
 
 def reweight(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
@@ -233,5 +264,5 @@ def _columns(
 
 Editor = Callable[[AttentionPart, Controller], tuple[Hook, ...]]
 KINDS: Mapping[str, Editor] = {
-    "inject": inject, "mutual": mutual, "reweight": reweight, "paint": paint, "collage": collage,
+    "inject": inject, "mutual": mutual, "features": features, "reweight": reweight, "paint": paint, "collage": collage,
 }  # fmt: skip

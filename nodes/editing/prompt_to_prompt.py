@@ -34,6 +34,7 @@ from nodes.basics._pixels import Fraction
 from nodes.basics._sampling import run
 
 Cells = Annotated[int, Range(1, 4096)]
+DecoderLayer = Annotated[int, Range(0, 100)]
 WEIGHT_MAX = 20.0
 
 
@@ -145,13 +146,31 @@ def _named(words: Any) -> dict[str, Any]:
 
 
 @node(category="editing/attention")
-def mutual_self_attention(start: Fraction = 0.1) -> AttentionControl:
+def mutual_self_attention(start: Fraction = 0.1, layer: DecoderLayer = 0) -> AttentionControl:
     """Let the edited picture look at the original's content: things keep their look, their pose may change (MasaCtrl).
 
     Args:
         start: Part of the steps after which it begins; before, the new layout forms.
+        layer: Layer of the decoder from which on, 0 the coarsest; on Stable Diffusion 3 is what its authors take.
     """
-    return AttentionControl((AttentionPart("mutual", {"start": float(start)}),))
+    return AttentionControl((AttentionPart("mutual", {"start": float(start), "layer": layer}),))
+
+
+@node(category="editing/attention", title="Plug-and-Play features")
+def plug_and_play(
+    features: Fraction = 0.8, self_attention: Fraction = 0.5, layer: DecoderLayer = 1
+) -> AttentionControl:
+    """Give the edited picture the structure of the original, and let the new prompt decide what it looks like.
+
+    For other materials, styles and things in the same layout, also with prompts that share no words.
+
+    Args:
+        features: Part of the steps, from the noisiest on, in which one layer's features are the original's.
+        self_attention: Part of the steps in which places look at each other as in the original.
+        layer: That layer of the decoder, 0 the coarsest; self-attention is taken over from it on.
+    """
+    options = {"features_end": float(features), "self_end": float(self_attention), "layer": layer}
+    return AttentionControl((AttentionPart("features", options),))
 
 
 @node(category="editing/attention")

@@ -246,9 +246,13 @@ def test_self_attention_in_no_step_or_layer_is_plain_sampling(ctx, control):
     assert near(run(ctx, control).edited.samples, run(ctx).edited.samples, 1e-6)
 
 
-def test_plug_and_play_replaces_what_enters_one_layer_and_its_queries_and_keys(ctx, network):
+@pytest.mark.parametrize(
+    ("features", "itself", "wanted"),
+    [(1.0, 0.0, {("block", "up", 1, 0)}), (0.0, 1.0, {("qkv", "up", 1, 0), ("qkv", "up", 1, 1)})],
+)
+def test_plug_and_play_replaces_what_enters_one_layer_or_its_queries_and_keys(ctx, network, features, itself, wanted):
     seen = {}
-    watcher = Controller(plug_and_play(1.0, 1.0, 1), spaced(STEPS).values, keep=False)
+    watcher = Controller(plug_and_play(features, itself, 1), spaced(STEPS).values, keep=False)
 
     def noted(point, when):
         def call(layer, *values):
@@ -271,7 +275,7 @@ def test_plug_and_play_replaces_what_enters_one_layer_and_its_queries_and_keys(c
             if not torch.equal(after, before):
                 assert torch.equal(after[1:], before[:1])
                 changed.add((point, place, index, i))
-    assert changed == {("block", "up", 1, 0), ("qkv", "up", 1, 0), ("qkv", "up", 1, 1)}
+    assert changed == wanted
     assert {key[2:] for key in seen if key[0] == "block"} == {("down", 0), ("mid", 0), ("up", 0), ("up", 1)}
 
 
