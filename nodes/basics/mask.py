@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.node import Range, node
+from engine.node import Range, Widget, node
 from engine.types import Image, Mask
 from nodes.basics._pixels import (
     Border,
@@ -88,7 +88,7 @@ def mask_to_image(mask: Mask) -> Image:
 
 
 @node(category="mask")
-def threshold_mask(mask: Mask, threshold: Fraction = 0.5) -> Mask:
+def threshold_mask(mask: Mask, threshold: Annotated[float, Range(0, 1, 0.01), Widget("mask_threshold")] = 0.5) -> Mask:
     """Make masks hard: 1 where they reach the threshold, else 0.
 
     Args:

@@ -11,8 +11,9 @@ from engine import pictures
 from engine.context import Context
 from engine.errors import BadInput
 from engine.node import Range, Text, Widget, node
-from engine.types import Clip, Conditioning, Mask
+from engine.types import Boxes, Clip, Conditioning, Mask
 from nodes.basics._pixels import luma, resample
+from nodes.basics.boxes import plain_boxes
 from nodes.basics.text import encode_text
 
 REGIONS_MAX = 32
@@ -29,9 +30,10 @@ class InRegions(NamedTuple):
 def region_prompts(
     ctx: Context,
     clip: Clip,
-    regions: Annotated[dict[str, Any] | None, Widget("regions")] = None,
+    regions: Annotated[dict[str, Any] | None, Widget("regions", {"paint": True})] = None,
     background: Annotated[str, Text()] = "",
     side: Annotated[int, Range(32, 1024, 8)] = 128,
+    boxes: Boxes | None = None,
 ) -> InRegions:
     """Write prompts into regions of the picture: boxes that are drawn and masks that are painted.
 
@@ -42,8 +44,11 @@ def region_prompts(
         regions: A list of {"text": ..., "x", "y", "width", "height" in 0..1} or {"text": ..., "mask": a picture file}.
         background: The prompt of the whole picture.
         side: Size of the masks in pixels; they are scaled to the picture.
+        boxes: Boxes with their texts from elsewhere, above those that are drawn.
     """
     listed: Any = regions or []
+    if isinstance(listed, list) and boxes is not None:
+        listed = [*listed, *plain_boxes(boxes)]
     if not isinstance(listed, list) or not 0 < len(listed) <= REGIONS_MAX:
         raise BadInput(f"Draw one to {REGIONS_MAX} regions.", field="regions")
     masks: list[Tensor] = []

@@ -15,6 +15,8 @@ interface Props extends WidgetProps {
   readonly choices: readonly string[];
   /** Said when there is nothing to choose. */
   readonly none?: string;
+  /** A line about a choice, where one is known; then the list is always one to filter. */
+  readonly about?: ReadonlyMap<string, string>;
 }
 
 export function ComboWidget(props: WidgetProps) {
@@ -22,10 +24,10 @@ export function ComboWidget(props: WidgetProps) {
 }
 
 export function Combo(props: Props) {
-  const { id, label, choices, value, onChange, disabled } = props;
+  const { id, label, choices, value, onChange, disabled, about } = props;
   const text = typeof value === "string" ? value : "";
   const isMissing = !choices.includes(text);
-  if (choices.length > FEW) return <Filtered {...props} text={text} isMissing={isMissing} />;
+  if (choices.length > FEW || about?.size) return <Filtered {...props} text={text} isMissing={isMissing} />;
   return (
     <Select
       id={id}
@@ -56,6 +58,7 @@ function Filtered({
   disabled,
   text,
   isMissing,
+  about,
 }: Props & { text: string; isMissing: boolean }) {
   const [open, setOpen] = useState(false);
   return (
@@ -84,6 +87,7 @@ function Filtered({
             <Command.Item
               key={choice}
               value={choice}
+              keywords={[about?.get(choice) ?? ""]}
               data-current={choice === text}
               onSelect={() => {
                 onChange(choice);
@@ -91,6 +95,7 @@ function Filtered({
               }}
             >
               {choice}
+              {about?.get(choice) && <small>{about.get(choice)}</small>}
             </Command.Item>
           ))}
         </Command.List>

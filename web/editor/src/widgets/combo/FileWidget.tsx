@@ -1,4 +1,4 @@
-/** A file of a models folder, chosen among those that the server found. */
+/** A file of a models folder, chosen among those that the server found, with what each was recognised as. */
 
 import { RefreshCw } from "lucide-react";
 import { useCallback, useEffect, useState } from "react";
@@ -9,7 +9,16 @@ import basic from "../basic/basic.module.css";
 import type { WidgetProps } from "../types";
 import { Combo } from "./ComboWidget";
 
-const zModels = z.object({ models: z.array(z.looseObject({ kind: z.string(), name: z.string() })) });
+const zModels = z.object({
+  models: z.array(
+    z.looseObject({
+      kind: z.string(),
+      name: z.string(),
+      title: z.string().default(""),
+      problem: z.string().default(""),
+    }),
+  ),
+});
 type Named = z.infer<typeof zModels>["models"];
 let asked: Promise<Named> | null = null;
 
@@ -27,15 +36,20 @@ function models(): Promise<Named> {
 
 export function FileWidget(props: WidgetProps) {
   const kind = props.spec.file ?? "";
-  const [names, setNames] = useState<readonly string[]>([]);
+  const [files, setFiles] = useState<Named>([]);
   const load = useCallback(
-    () => void models().then((all) => setNames(all.filter((m) => m.kind === kind).map((m) => m.name))),
+    () => void models().then((all) => setFiles(all.filter((m) => m.kind === kind))),
     [kind],
   );
   useEffect(load, [load]);
   return (
     <span className={basic.pair}>
-      <Combo {...props} choices={names} none={`No files in models/${kind}`} />
+      <Combo
+        {...props}
+        choices={files.map(({ name }) => name)}
+        about={new Map(files.map(({ name, title, problem }) => [name, title || problem]))}
+        none={`No files in models/${kind}`}
+      />
       <IconButton
         label={`Look again for files of ${props.label}`}
         onClick={() => {

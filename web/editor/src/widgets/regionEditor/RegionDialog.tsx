@@ -1,4 +1,7 @@
-/** Regions with a text each: boxes drawn, moved and sized with pointer or keys, and painted ones, listed in order. */
+/**
+ * Regions with a text each: boxes drawn, moved and sized with pointer or keys, and painted ones if the node takes them
+ * (`{"paint": true}`), listed in order.
+ */
 
 import { ArrowDown, ArrowUp, Brush, X } from "lucide-react";
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
@@ -31,7 +34,14 @@ type Drag = {
   readonly box: Region;
 };
 
-export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProps & { onClose: () => void }) {
+export function RegionDialog({
+  spec,
+  value,
+  onChange,
+  label,
+  at,
+  onClose,
+}: WidgetProps & { onClose: () => void }) {
   const catalogue = useCatalogue((state) => state.nodes);
   const under =
     useDocument((d) => (at ? pictureUnder(d.workflow, catalogue, at.scope, at.node) : null)) ?? "";
@@ -42,6 +52,7 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
   const [draft, setDraft] = useState<Region | null>(null);
   const [painting, setPainting] = useState<number | null>(null);
   const regions = readRegions(value);
+  const mayPaint = spec.widget_options.paint === true;
   const put = (next: readonly Region[]) => onChange(writeRegions(next));
   const change = (place: number, region: Region) =>
     put(regions.map((one, n) => (n === place ? region : one)));
@@ -198,13 +209,13 @@ export function RegionDialog({ value, onChange, label, at, onClose }: WidgetProp
             <Button onClick={() => put([...regions, { x: 0.3, y: 0.3, width: 0.4, height: 0.4, text: "" }])}>
               Add a box
             </Button>{" "}
-            <Button onClick={() => setPainting(regions.length)}>Paint a region</Button>
+            {mayPaint && <Button onClick={() => setPainting(regions.length)}>Paint a region</Button>}
           </li>
         </ol>
       </div>
       <div className={styles.end}>
         <span className={styles.said}>
-          Draw boxes on the picture, or paint regions; later ones lie over earlier ones.
+          Draw boxes on the picture{mayPaint && ", or paint regions"}; later ones lie over earlier ones.
         </span>
         <Button look="primary" onClick={onClose}>
           Done
