@@ -25,6 +25,7 @@ PIXELS_MAX = 64_000_000
 WORKFLOW_MAX = 2**20
 EXIF_MAKE = 0x010F  # where WebP files of ComfyUI carry `workflow:{json}`; JPEG and WebP of ours do the same
 EXIF_MODEL = 0x0110  # and `prompt:{json}`
+EXIF_IFD, EXIF_COMMENT = 0x8769, 0x9286  # where A1111 puts its text into JPEG and WebP
 ROOM: dict[Format, int] = {"png": WORKFLOW_MAX, "webp": WORKFLOW_MAX, "jpeg": 65_000}  # bytes that a workflow may take
 
 # Pillow's limits hold for the whole process: its own are 179 MP and 64 MiB of text.
@@ -113,6 +114,22 @@ def embedded_workflow(data: bytes) -> dict[str, Any] | None:
             if found is not None:
                 return found
     return None
+
+
+def embedded_parameters(data: bytes) -> str | None:
+    """Return the text in which A1111's web UI and its kin say how a picture was made, or None."""
+    with _open(data, "The file") as image:
+        text = image.info.get("parameters")
+        if isinstance(text, str):
+            return text
+        try:
+            comment = image.getexif().get_ifd(EXIF_IFD).get(EXIF_COMMENT)
+        except BROKEN:
+            return None
+    if not isinstance(comment, bytes):
+        return comment if isinstance(comment, str) else None
+    kind, text = comment[:8], comment[8:]
+    return text.decode("utf-16-be" if kind.startswith(b"UNICODE") else "utf-8", errors="replace")
 
 
 def _texts(image: Pil.Image) -> Iterator[str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from engine import workflow
-from engine.errors import BadFile, NotFound, TooLarge
+from engine.compat.convert import open_file
+from engine.errors import NotFound, TooLarge
 from engine.examples import Example, describe, found, one, pictures
 from engine.files import UNKNOWN_MEDIA, sniff
 from engine.jobs.contract import JsonObject
-from engine.pictures import embedded_workflow
 from web.guard import JSON_BYTES, UPLOAD_BYTES
 from web.parts import Parts
 from web.routing import Routes
@@ -33,10 +32,14 @@ class OneExample:
 
 @dataclass(frozen=True)
 class Imported:
-    """The workflow that a file held, brought up to the present format."""
+    """The workflow that a file held, in the present format, and what became of its nodes if they were ComfyUI's.
+
+    `report`: `source`, `counts` of nodes imported, changed and unknown, `remarks` on the whole, `nodes` by id.
+    """
 
     name: str
     workflow: JsonObject
+    report: JsonObject
 
 
 @routes.add("GET", "/api/examples")
@@ -65,37 +68,22 @@ async def picture(parts: Parts, group: str, name: str, which: str, request: web.
 
 @routes.add("POST", "/api/import")
 async def bring(parts: Parts, request: web.Request) -> Imported:
-    """Read the workflow out of a picture or a JSON file (the body); it is checked, never run."""
+    """Read the workflow out of a file (the body): ours, ComfyUI's, A1111's text, or a picture with one inside.
+
+    It is converted and never run.
+    """
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > UPLOAD_BYTES:
             raise TooLarge(f"A file may have {UPLOAD_BYTES // 2**20} MiB.")
-    parsed = await asyncio.to_thread(lambda: workflow.parse(_ours(_workflow_in(bytes(body)))))
-    return Imported(str(parsed.rest.get("name") or "")[:200], parsed.to_json())
+    specs = parts.catalogue.specs()
+    found = await asyncio.to_thread(lambda: open_file(_bounded(bytes(body)), specs))
+    name = str(found.workflow.rest.get("name") or "")[:200]
+    return Imported(name, found.workflow.to_json(), found.report.to_json())
 
 
-def _workflow_in(data: bytes) -> JsonObject:
-    if sniff(data[:16]) != UNKNOWN_MEDIA:
-        found = embedded_workflow(data)
-        if found is None:
-            raise BadFile("There is no workflow in this picture; many sites remove it. It can be used as an image.")
-        return found
-    if len(data) > JSON_BYTES:
+def _bounded(data: bytes) -> bytes:
+    if sniff(data[:16]) == UNKNOWN_MEDIA and len(data) > JSON_BYTES:
         raise TooLarge(f"A workflow may have {JSON_BYTES // 2**20} MiB.")
-    try:
-        plain = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadFile("This is neither a picture (PNG, WebP, JPEG) nor a workflow in JSON.") from error
-    if not isinstance(plain, dict):
-        raise BadFile("A workflow in JSON is an object with `nodes`.")
-    return plain
-
-
-def _ours(plain: JsonObject) -> JsonObject:
-    """Return `plain`, unless it is one of ComfyUI's two kinds of file, which `parse` would only call broken."""
-    values = plain.values()
-    is_prompt = bool(values) and all(isinstance(node, dict) and "class_type" in node for node in values)
-    if is_prompt or (isinstance(plain.get("nodes"), list) and "links" in plain):
-        raise BadFile("This is a workflow of ComfyUI; only Sfumato's own workflows can be opened yet.")
-    return plain
+    return data

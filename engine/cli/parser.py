@@ -68,8 +68,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("serve", "serve the API and the editor (also without a command)", settings=every)
     _run(add("run", "run a workflow", RUN_EPILOG, (*PLACES, "cache", "budget")))
     _workflow_file(add("validate", "check a workflow and list all its problems", settings=PLACES))
-    convert = add("convert", "write the workflow that a picture or file holds, in the present format")
+    convert = add("convert", "write the workflow that a picture or file holds, in the present format", settings=PLACES)
     _workflow_file(convert)
+    convert.add_argument("--to", choices=("sfumato", "comfyui-api"), default="sfumato",
+                         help="the format to write (default: sfumato)")  # fmt: skip
     convert.add_argument("--out", type=Path, metavar="FILE", help="write here instead of to standard output")
     nodes = add("nodes", "list the nodes, or explain one", settings=PLACES)
     nodes.add_argument("name", nargs="?", help="the node to explain")

@@ -20,7 +20,7 @@ from engine.cli.app import CANCELLED, FAILED
 from engine.cli.parser import settings_of
 from engine.cli.screen import Screen
 from engine.cli.show import Show
-from engine.cli.workflows import read
+from engine.cli.workflows import ours
 from engine.errors import BadInput, NotFound
 from engine.jobs.execute import Engine
 from engine.node import SEED_MAX, NodeSpec
@@ -52,7 +52,7 @@ class Report:
 def main(args: argparse.Namespace) -> int:
     """Run the workflow, `--repeat` times; returns the exit code."""
     started = time.monotonic()
-    plain = read(args.file)
+    plain = ours(args.file, settings_of(args))
     given = overrides(args.sets)
     parsed = workflow.parse(plain).with_inputs(given)  # before anything heavy is loaded
     screen = Screen(io.StringIO() if args.json else sys.stderr)
