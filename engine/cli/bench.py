@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +28,11 @@ def main(args: argparse.Namespace) -> int:
         raise BadInput(f"bench {args.what} counts nothing; leave --count out.")
     if args.method and args.what != "methods":
         raise BadInput(f"bench {args.what} knows no methods; leave --method out.")
-    chosen = {"method": args.method} if args.method else {}
+    if args.write and args.what != "methods":
+        raise BadInput(f"bench {args.what} writes nothing; leave --write out.")
+    chosen: dict[str, Any] = {"method": args.method} if args.method else {}
+    if args.what == "methods":
+        chosen |= {"write": args.write, "tell": lambda line: print(line, file=sys.stderr, flush=True)}
     figures = module.run(**chosen, **({COUNTED[args.what]: args.count} if args.count else {}))
     print(json.dumps(figures) if args.json else "\n".join(getattr(module, "table", table)(figures)))
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -139,14 +139,14 @@ def _bits(message: str) -> Tensor:
 def shade(eps: Tensor, key: ShadingKey) -> Tensor:
     """Give each cell of the noise (B, C, h, w) the sign of its message bit under the stream: still unit Gaussian.
 
-    The stream goes on over the batch, so that no two pictures share their signs.
+    Picture k of a batch has the nonce + k, so that no two share their signs and each can be read alone.
     """
-    bits, count = _bits(key.message), eps.numel()
-    if len(bits) > eps[0].numel():
-        raise BadInput(f"The latent has room for {eps[0].numel()} bits, the message has {len(bits)}.", field="message")
-    per = eps[0].numel()
-    told = bits.repeat(-(-per // len(bits)))[:per].repeat(len(eps))
-    sign = (told ^ _stream(key, count)).to(eps.dtype) * 2 - 1
+    bits, per = _bits(key.message), eps[0].numel()
+    if len(bits) > per:
+        raise BadInput(f"The latent has room for {per} bits, the message has {len(bits)}.", field="message")
+    told = bits.repeat(-(-per // len(bits)))[:per]
+    streams = torch.stack([_stream(replace(key, nonce=key.nonce + k), per) for k in range(len(eps))])
+    sign = (told ^ streams).to(eps.dtype) * 2 - 1  # (B, C h w)
     return eps.abs() * sign.reshape(eps.shape)
 
 

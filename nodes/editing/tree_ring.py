@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import math
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image as Pil
 
 from engine.context import Context
 from engine.diffusion import marks
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
 from engine.node import Range, Seed, Text, node
-from engine.types import Latent, Noise, Trajectory
-from nodes.basics._pixels import Fraction
+from engine.types import Image, Latent, Noise, Trajectory
+from nodes.basics._pixels import Fraction, per_picture
 
+Picture = np.ndarray[Any, Any]
 KEYS = {"rings": marks.RingKey, "shading": marks.ShadingKey}
 
 
 class Detected(NamedTuple):
-    """Whether the mark is there, how probable that would be without it, the bits read, and all that in words."""
+    """Whether the mark is there, how probable that would be without it, the bits read, all that in words, and how far
+    what was found lies from the key.
+    """
 
     found: bool
     p: float
     bits: str
     report: str
+    distance: float
+
+
+class Attacked(NamedTuple):
+    """The pictures after each attack, and what was done."""
+
+    images: list[Image]
+    names: list[str]
 
 
 @node(category="editing/marks")
@@ -56,7 +73,7 @@ def shaded_noise(
         seed: Number of the noise.
         message: The bits, written in 0 and 1; fewer bits are read more safely.
         secret: Who knows it can read the message.
-        nonce: A number of its own for every picture; the same one twice shows.
+        nonce: A number of its own for every picture; the same one twice shows. Pictures of a batch count on from it.
     """
     if not message or set(message) - {"0", "1"}:
         raise BadInput("The message is written in 0 and 1.", field="message")
@@ -90,10 +107,11 @@ def detect_mark(
         found = marks.read_shading(z, key)
     there = found.p <= threshold
     if math.isnan(found.p):
-        return Detected(False, 1.0, "", f"distance {found.distance:.3f}; compare it with that of unmarked pictures")
+        told = f"distance {found.distance:.3f}; compare it with that of unmarked pictures"
+        return Detected(False, 1.0, "", told, found.distance)
     bits = f"; {1 - found.distance:.0%} of the bits are right" if found.bits else f"; distance {found.distance:.3f}"
     told = f"The mark is {'there' if there else 'not found'}: without it, the chance is {found.p:.2g}{bits}."
-    return Detected(there, found.p, found.bits, told)
+    return Detected(there, found.p, found.bits, told, found.distance)
 
 
 @node(category="editing/marks")
@@ -118,3 +136,62 @@ def calibrate_mark(
         chances.append(found.p)
     ctx.progress(count, count)
     return sorted(chances)[max(0, int(rate * count) - 1)]
+
+
+@node(category="editing/marks")
+def attack_pictures(
+    image: Image,
+    quality: Annotated[int, Range(1, 100)] = 75,
+    blur: Annotated[float, Range(0.1, 20, 0.1)] = 1.0,
+    noise: Annotated[float, Range(0, 1, 0.01)] = 0.05,
+    brightness: Annotated[float, Range(0.1, 4, 0.05)] = 1.3,
+    crop: Annotated[float, Range(0.1, 1, 0.05)] = 0.75,
+    *,
+    turn: Annotated[float, Range(-180, 180, 15)] = 90.0,
+    seed: Seed = 0,
+) -> Attacked:
+    """Do to pictures what the world does, one thing at a time, to see which marks survive it.
+
+    What follows runs once for each. The first ones are left as they are.
+
+    Args:
+        image: The pictures.
+        quality: Of a JPEG.
+        blur: Deviation of a Gaussian in pixels.
+        noise: Deviation of noise, of the whole range.
+        brightness: Factor of all values.
+        crop: Part of each side that is kept, stretched to the old size.
+        turn: Degrees, to the left; corners are filled with a mirror image.
+        seed: Number of the noise.
+    """
+    grain = np.random.default_rng(seed)
+    attacks: dict[str, Callable[[Picture], Picture]] = {
+        "none": lambda p: p,
+        f"jpeg {quality}": lambda p: _jpeg(p, quality),
+        f"blur {blur:g}": lambda p: cv2.GaussianBlur(p, (0, 0), blur),
+        f"noise {noise:g}": lambda p: p + noise * grain.standard_normal(p.shape, np.float32),
+        f"brightness {brightness:g}": lambda p: p * brightness,
+        f"crop {crop:g}": lambda p: _cropped(p, crop),
+        f"turn {turn:g}": lambda p: _turned(p, turn),
+    }
+    done = [Image(per_picture(image.pixels, attack).clamp(0, 1)) for attack in attacks.values()]
+    return Attacked(done, list(attacks))
+
+
+def _jpeg(picture: Picture, quality: int) -> Picture:
+    buffer = io.BytesIO()
+    Pil.fromarray((picture * 255).round().astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Pil.open(buffer), np.float32) / 255
+
+
+def _cropped(picture: Picture, part: float) -> Picture:
+    height, width = picture.shape[:2]
+    h, w = max(1, round(part * height)), max(1, round(part * width))
+    top, left = (height - h) // 2, (width - w) // 2
+    return cv2.resize(picture[top : top + h, left : left + w], (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _turned(picture: Picture, degrees: float) -> Picture:
+    height, width = picture.shape[:2]
+    around = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return cv2.warpAffine(picture, around, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

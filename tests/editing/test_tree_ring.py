@@ -20,10 +20,10 @@ from engine.diffusion.marks import (
 )
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
-from engine.types import Latent, Sampler
+from engine.types import Image, Latent, Sampler
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.ddim_inversion import ddim_invert
-from nodes.editing.tree_ring import calibrate_mark, detect_mark, ring_noise, shaded_noise
+from nodes.editing.tree_ring import attack_pictures, calibrate_mark, detect_mark, ring_noise, shaded_noise
 from tests.editing.toys import MODEL, Toy, context, guider, prompt, spaced
 
 KEY = RingKey(999_999, 1, 3)
@@ -90,6 +90,7 @@ def test_pictures_of_a_batch_share_no_signs():
     out = shade(noise(like=torch.zeros(2, 4, 16, 16)), BITS)
     same = (out[0].sign() == out[1].sign()).float().mean().item()
     assert same == pytest.approx(0.5, abs=0.1)
+    assert read_shading(out[1:], ShadingKey(BITS.message, BITS.secret, BITS.nonce + 1)).bits == BITS.message
 
 
 def test_soft_votes_read_through_much_noise():
@@ -132,3 +133,18 @@ def test_what_does_not_fit_is_a_sentence():
         shaded_noise(message="12")
     with pytest.raises(BadInput, match="room for"):
         shade(torch.ones(1, 1, 2, 2), BITS)
+
+
+def test_attacks_change_what_they_name_and_nothing_else():
+    grey = torch.linspace(0, 1, 32)[None, :, None].expand(32, 32, 3)
+    out = attack_pictures(Image(grey[None].clone()), crop=0.5, brightness=2.0, turn=90, seed=3)
+    by_name = dict(zip((n.partition(" ")[0] for n in out.names), (i.pixels[0] for i in out.images), strict=True))
+    assert torch.equal(by_name["none"], grey)
+    assert 0 < (by_name["jpeg"] - grey).abs().max() < 0.05
+    inner = slice(4, -4)
+    torch.testing.assert_close(by_name["blur"][:, inner], grey[:, inner], atol=1e-4, rtol=0)
+    assert (by_name["noise"] - grey)[:, 8:24].std().item() == pytest.approx(0.05, rel=0.1)
+    torch.testing.assert_close(by_name["brightness"], (2 * grey).clamp(0, 1))
+    assert by_name["crop"].min() > 0.2  # the middle half, stretched
+    torch.testing.assert_close(by_name["turn"], torch.rot90(grey, 1, (0, 1)), atol=1e-3, rtol=0)
+    assert torch.equal(attack_pictures(Image(grey[None].clone()), seed=3).images[3].pixels[0], by_name["noise"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -12,6 +13,7 @@ from pathlib import Path
 from engine import events
 from engine.cli.parser import make_parser
 from engine.settings import Settings
+from models.bozzetto.methods.page import page
 from tests.house.source import ROOT
 from web.app import ROUTES
 
@@ -65,8 +67,13 @@ def settings() -> Iterator[str]:
         yield f"| `{flag}` | `SFUMATO_{each.name.upper()}` | {shown} | {each.metadata['help']} |"
 
 
+def methods() -> Iterator[str]:
+    """Yield what `bench methods --write` found, a table for each method."""
+    return page(json.loads((ROOT / "docs" / "methods.json").read_text("utf-8")))
+
+
 MAKERS: dict[str, Callable[[], Iterator[str]]] = {
-    "routes": routes, "events": event_rows, "commands": commands, "settings": settings,
+    "routes": routes, "events": event_rows, "commands": commands, "settings": settings, "methods": methods,
 }  # fmt: skip
 
 

@@ -1,0 +1,151 @@
+"""Edits that begin from a noised guide: SDEdit and Blended Latent Diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from engine.types import Latent, Noise, Sampler
+from models.bozzetto.bed import (
+    SCALE,
+    STEPS,
+    Bed,
+    Cells,
+    Pixels,
+    backgrounds_db,
+    before,
+    grown,
+    image_value,
+    in_places,
+    mask_value,
+    pairs,
+    prompt_of,
+    rectangle,
+    repeated,
+    shown,
+    subjects,
+)
+from models.bozzetto.judge import read
+from models.bozzetto.methods.figures import Figure, Measured, mean
+from models.bozzetto.scenes import render
+from models.bozzetto.scenes.spec import SceneSpec
+from models.bozzetto.scenes.vocabulary import COLOURS
+
+EACH = 4  # samples of which the best is taken
+BOXES = (rectangle(2, 44, 64, 64), rectangle(62, 44, 64, 64))
+
+
+def _from(bed: Bed, guide: Latent, prompts: Sequence[str], strength: float) -> Pixels:
+    sigmas = bed("sigmas_by_strength", bed.model, "simple", STEPS, strength)
+    texts = bed.texts(prompts)
+    return bed.decode(bed("sdedit", bed.model, texts, bed.text(""), guide, sigmas, seed=0, cfg=SCALE))
+
+
+def sdedit(bed: Bed, seeds: int) -> Measured:
+    """Strokes become a picture (control: hardly any noise); a painted blob recolours a thing (control: no mask)."""
+    told = pairs(seeds, "swap")
+    strokes = shown(bed("simulate_strokes", image_value(before(told)), 15, 6))
+    guide, prompts = bed.encode(strokes), [p.captions[0] for p in told]
+    free, faithful = (_from(bed, guide, prompts, t0) for t0 in (0.5, 0.1))
+    nouns, places = [p.before.spec.objects[0].noun for p in told], [p.before.masks[0] for p in told]
+    found, control = (mean(in_places(made, nouns, places)) for made in (free, faithful))
+    figures, painted = _recolour(bed, seeds)
+    first = Figure("thing of the strokes found in its place", found, 0.8, control, seeds, margin=0.2)
+    return Measured((first, *figures), {"strokes": strokes[0], "strength .5": free[0], **painted})
+
+
+def _recolour(bed: Bed, seeds: int) -> tuple[tuple[Figure, ...], dict[str, Pixels]]:
+    told = pairs(seeds, "colour")
+    pictures, masks = before(told), [p.before.masks[0] for p in told]
+    painted = pictures.copy()
+    for picture, p, mask in zip(painted, told, masks, strict=True):
+        blob = np.array(COLOURS[str(p.after.spec.objects[0].colour)])
+        picture[mask] = (0.3 * picture[mask] + 0.7 * blob).astype(np.uint8)
+    guide, prompts, wide = bed.encode(painted), [p.captions[1] for p in told], [grown(m, 6) for m in masks]
+    unmasked = _from(bed, guide, prompts, 0.5)
+    edited = _from(bed, bed("set_latent_mask", guide, mask_value(wide)), prompts, 0.5)
+    unpainted = _from(bed, bed("set_latent_mask", bed.encode(pictures), mask_value(wide)), prompts, 0.5)
+    colours = [(p.after.spec.objects[0].noun, p.after.spec.objects[0].colour) for p in told]
+
+    def right(made: Pixels) -> list[bool]:
+        things = [r.find(noun) for r, (noun, _) in zip(read(made), colours, strict=True)]
+        return [t is not None and t.colour == c for t, (_, c) in zip(things, colours, strict=True)]
+
+    ceiling = backgrounds_db(bed.decode(bed.encode(pictures)), pictures, wide)
+    kept, lost = (
+        mean(np.subtract(backgrounds_db(made, pictures, wide), ceiling)) for made in (edited, unmasked)
+    )  # fmt: skip
+    figures = (
+        Figure("thing in the painted colour (control: nothing painted)", mean(right(edited)), 0.8,
+               mean(right(unpainted)), seeds, "colour"),
+        Figure("background kept, dB against the autoencoder's own (control: no mask)", kept, -0.5, lost, seeds,
+               "background", margin=8.0),
+    )  # fmt: skip
+    return figures, {"painted": painted[0], "masked edit": edited[0]}
+
+
+def blended(bed: Bed, seeds: int) -> Measured:
+    """A thing is added in an empty box, or replaced, best of four by the model itself; control: not blended."""
+    told = subjects(seeds)
+    specs = [replace(p.before.spec, objects=(), background=s.place, background_colour=None)
+             for p, s in zip(pairs(seeds, "swap"), told, strict=True)]  # fmt: skip
+    boxes = [BOXES[i % 2] for i in range(seeds)]
+    added = _Task(bed, specs, [prompt_of(s.other, s.place) for s in told], boxes, 1.0)
+    nouns = [s.other for s in told]
+    swapped = pairs(seeds, "swap")
+    places = [grown(p.before.masks[0] | p.after.masks[0]) for p in swapped]
+    replaced = _Task(bed, [p.before.spec for p in swapped], [p.captions[1] for p in swapped], places, 0.9)
+    new, truth = [p.after.spec.objects[0].noun for p in swapped], [p.after.masks[0] for p in swapped]
+    firsts = mean([*in_places(added.best, nouns, boxes), *in_places(replaced.best, new, truth)])
+    every = mean([*in_places(added.every, _each(nouns), _each(boxes)),
+                  *in_places(replaced.every, _each(new), _each(truth))])  # fmt: skip
+    figures = (
+        Figure("added thing in its box", mean(in_places(added.best, nouns, boxes)), 0.8,
+               mean(in_places(added.control, nouns, boxes)), seeds, margin=0.5),
+        Figure("new thing in the old one's place", mean(in_places(replaced.best, new, truth)), 0.75,
+               mean(in_places(replaced.control, new, truth)), seeds, "replace"),
+        Figure("success of the first-ranked of four (control: of any)", firsts, 0.75, every, 2 * seeds, "ranking",
+               margin=0.1),
+        Figure("background kept, dB against the autoencoder's own", *added.background, seeds, "background"),
+    )  # fmt: skip
+    pictures = {"empty scene": added.pictures[0], "added": added.best[0], "scene": replaced.pictures[0],
+                "replaced": replaced.best[0]}  # fmt: skip
+    return Measured(figures, pictures)
+
+
+def _each(values: Sequence[Any]) -> list[Any]:
+    return [v for v in values for _ in range(EACH)]
+
+
+class _Task:
+    """Edits of scenes inside masks: `best` of four, `every` one of the four, and `control` without a blend."""
+
+    def __init__(self, bed: Bed, specs: Sequence[SceneSpec], prompts: Sequence[str], masks: Sequence[Cells],
+                 strength: float) -> None:  # fmt: skip
+        self.bed, self.masks = bed, masks
+        self.pictures: Pixels = np.stack([render(s).image for s in specs])
+        clean, texts = bed.encode(self.pictures), bed.texts(prompts)
+        many = replace(clean, samples=clean.samples.repeat_interleave(EACH, 0))
+        fours, where = repeated(texts, EACH), mask_value(_each(masks))
+        edit = {"sampler": Sampler("ddim"), "sigmas": bed.sigmas(STEPS, strength), "noise": Noise(0)}
+        blend = bed("keep_outside", many, where)
+        out = bed("sample_edit", bed.guider(fours), latent=many, blend=blend, **edit).latent
+        plain = bed("sample_edit", bed.guider(texts), latent=clean, **edit).latent
+        numbered = replace(out, seeds=tuple(range(len(out.samples))))
+        ranked = bed("rank_latents", bed.model, numbered, fours, bed.text(""), where, samples=6).latent
+        first: dict[int, int] = {}
+        for row, number in enumerate(ranked.seeds):
+            first.setdefault(number // EACH, row)
+        self.every, self.control, self.own = bed.decode(out), bed.decode(plain), bed.decode(clean)
+        self.best = bed.decode(replace(ranked, samples=ranked.samples[[first[i] for i in range(len(masks))]]))
+
+    @property
+    def background(self) -> tuple[float, float, float]:
+        """Decibels of the background over the autoencoder's, with the bar, and the same without a blend."""
+        ceiling, kept, lost = (
+            backgrounds_db(made, self.pictures, self.masks) for made in (self.own, self.best, self.control)
+        )
+        return mean(np.subtract(kept, ceiling)), -0.5, mean(np.subtract(lost, ceiling))

@@ -1,0 +1,99 @@
+"""Methods that change the model, or change models on the way: TIME and experts by noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.types import Noise, Sampler
+from models.bozzetto.bed import PLACES, Bed, Pixels, prompt_of, subjects
+from models.bozzetto.judge import read
+from models.bozzetto.methods.figures import Figure, Measured, mean
+from models.bozzetto.scenes.vocabulary import article
+
+TAUGHT = (("car", "green"), ("tulip", "blue"), ("house", "purple"), ("cake", "yellow"))  # what is left unsaid
+KEPT = "a bus in a city\na penguin in the snow\na cactus in a desert\na red hat on a beach"
+ASKED = ("taught", "taught before", "elsewhere", "elsewhere before", "others", "said", "said before")
+EARLY, LATE = 0.1, 0.7
+
+
+def time_editing(bed: Bed, seeds: int) -> Measured:
+    """A colour left unsaid becomes the one that was taught; control: the same prompts before the edit."""
+    each = max(1, seeds // len(TAUGHT))
+    marks: dict[str, list[bool]] = {k: [] for k in ASKED}
+    pictures: dict[str, Pixels] = {}
+    for k, (noun, colour) in enumerate(TAUGHT):
+        edit = bed("time_edit_model", bed.model, bed.clip, article(noun), article(f"{colour} {noun}"), 0.003,
+                   relative=True, preserve=KEPT)  # fmt: skip
+        other = TAUGHT[(k + 1) % len(TAUGHT)][0]
+        prompts = [prompt_of(noun, "beach"), prompt_of(f"large {noun}", "snow"), prompt_of(other, "beach"),
+                   prompt_of(f"red {noun}", "beach")]  # fmt: skip
+        many = [p for p in prompts for _ in range(each)]
+        after, before = (bed.sample(many, 50 * k, model=model) for model in (edit.model, bed.model))
+        names = [n for n in (noun, noun, other, noun) for _ in range(each)]
+        now, then = (_colours(x, names) for x in (after, before))
+        a, b, c = each, 2 * each, 3 * each
+        marks["taught"] += [x == colour for x in now[:a]]
+        marks["taught before"] += [x == colour for x in then[:a]]
+        marks["elsewhere"] += [x == colour for x in now[a:b]]
+        marks["elsewhere before"] += [x == colour for x in then[a:b]]
+        marks["others"] += [x == y for x, y in zip(now[b:c], then[b:c], strict=True) if y]
+        marks["said"] += [x == "red" for x in now[c:]]
+        marks["said before"] += [x == "red" for x in then[c:]]
+        pictures |= {f"{noun}, before": before[0], f"{noun}: {colour}": after[0]} if k < 2 else {}
+    got = {k: mean(v) for k, v in marks.items()}
+    n = each * len(TAUGHT)
+    figures = (
+        Figure("unsaid colour as taught (control: before)", got["taught"], 0.8, got["taught before"], n),
+        Figure("the same in another prompt (control: before)", got["elsewhere"], 0.6, got["elsewhere before"], n,
+               "general"),
+        Figure("other things keep their colour", got["others"], 0.8, None, len(marks["others"]), "specific"),
+        Figure("a colour that is said is drawn (control: before)", got["said"], 0.8, got["said before"], n, "said"),
+    )  # fmt: skip
+    return Measured(figures, pictures)
+
+
+def _colours(pictures: Pixels, nouns: Sequence[str]) -> list[str | None]:
+    things = [r.find(n) for r, n in zip(read(pictures), nouns, strict=True)]
+    return [None if t is None else t.colour for t in things]
+
+
+def expert_router(bed: Bed, seeds: int) -> Measured:
+    """What decides when: a prompt that is switched early or late; a winter model for the noisy or the clean half."""
+    told = subjects(seeds)
+    first, second = (bed.texts([s.prompts[k] for s in told]) for k in (0, 1))
+
+    def switched(at: float) -> Pixels:
+        parts = [bed("set_time_range", c, *span) for c, span in ((first, (0.0, at)), (second, (at, 1.0)))]
+        return bed.decode(bed.run(bed.guider(bed("combine_conditioning", *parts)), bed.empty(seeds)))
+
+    late, early = switched(LATE), switched(EARLY)
+    stays, taken = _found(late, [s.noun for s in told]), _found(early, [s.other for s in told])
+    winter = bed("load_lora", bed.model, bed.clip, "bozzetto/winter.safetensors").model
+    prompts = bed.texts([prompt_of(s.noun, PLACES[0]) for s in told])
+
+    def routed(noisy: object, clean: object) -> Pixels:
+        guider = bed("cfg_guider", noisy, prompts, bed.text(""), 3.0)
+        return bed.decode(bed("sample_experts", guider, [clean], [0.4], Sampler("ddim"), bed.sigmas(),
+                              latent=bed.empty(seeds), noise=Noise(0)))  # fmt: skip
+
+    snowy, sandy, same = routed(winter, bed.model), routed(bed.model, winter), routed(bed.model, bed.model)
+    snow, sand = (mean(r.background == "snow" for r in read(x)) for x in (snowy, sandy))
+    alone = bed.decode(bed.run(bed.guider(prompts), bed.empty(seeds)))
+    figures = (
+        Figure("thing of the first prompt, switched after 70 % (control: switched after 10 %)", stays, 0.9,
+               _found(early, [s.noun for s in told]), seeds),
+        Figure("thing of the second prompt, switched after 10 % (control: after 70 %)", taken, 0.9,
+               _found(late, [s.other for s in told]), seeds, "early"),
+        Figure("snow by a winter expert for the noisy part (control: for the clean part)", snow, 0.9, sand, seeds,
+               "winter", why="the winter patch is computed, not trained"),
+        Figure("two equal experts are one model, to the bit", float(np.array_equal(same, alone)), 1.0, None, seeds,
+               "equal"),
+    )  # fmt: skip
+    return Measured(figures, {told[0].prompts[0]: late[0], told[0].prompts[1]: early[0], "winter, noisy": snowy[0],
+                              "winter, clean": sandy[0]})  # fmt: skip
+
+
+def _found(pictures: Pixels, nouns: Sequence[str]) -> float:
+    return mean(r.find(n) is not None for r, n in zip(read(pictures), nouns, strict=True))
