@@ -18,6 +18,14 @@ class Record:
     """Base of every dataclass that the codec can store."""
 
 
+class Overlay(Record):
+    """An option of a network that acts on it once it is loaded."""
+
+    def over(self, network: Any) -> Any:
+        """Return the network with this laid over it."""
+        raise NotImplementedError
+
+
 class Value(Record):
     """Base of every value type. `socket` is the name shown on sockets; `color` the editor's hue for it."""
 
@@ -255,6 +263,27 @@ class Heatmap(Value):
     color: ClassVar[str] = "amber"
     values: Tensor
     factor: int = 8
+
+
+@dataclass(frozen=True)
+class Boxes(Value):
+    """Where things are, lowest first. `boxes`: left, top, width, height in 0..1; `texts`: what is there, one each."""
+
+    socket: ClassVar[str] = "BOXES"
+    color: ClassVar[str] = "teal"
+    boxes: tuple[tuple[float, float, float, float], ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Strokes(Value):
+    """Lines drawn by hand, in order: `points` (x, y) in 0..1, `colors` (r, g, b) in 0..1, `widths` in pixels."""
+
+    socket: ClassVar[str] = "STROKES"
+    color: ClassVar[str] = "coral"
+    points: tuple[tuple[tuple[float, float], ...], ...]
+    colors: tuple[tuple[float, float, float], ...]
+    widths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
