@@ -175,6 +175,14 @@ class Vae(_Network):
 
 
 @dataclass(frozen=True)
+class Upscaler(_Network):
+    """A network that makes pictures larger by a whole factor."""
+
+    socket: ClassVar[str] = "UPSCALE_MODEL"
+    color: ClassVar[str] = "indigo"
+
+
+@dataclass(frozen=True)
 class Cond(Record):
     """One condition: text tokens and where, when and how strongly they hold.
 

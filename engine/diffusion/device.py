@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -23,9 +23,11 @@ from engine.diffusion.files import Header
 from engine.diffusion.library import KINDS, Library
 from engine.errors import BadFile
 from engine.memory import Evict, Resident, Wanted, plan
-from engine.types import Clip, Model, Patch, Vae, Weights
+from engine.types import Clip, Model, Overlay, Patch, Upscaler, Vae, Weights
 
-PARTS: dict[str, type[Model] | type[Clip] | type[Vae]] = {"model": Model, "clip": Clip, "vae": Vae}
+PARTS: dict[str, type[Model] | type[Clip] | type[Vae] | type[Upscaler]] = {
+    "model": Model, "clip": Clip, "vae": Vae, "upscaler": Upscaler,
+}  # fmt: skip
 PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -115,7 +117,7 @@ class ModelManager:
         loaded = self._resident(described, PART_OF[type(described)], working_bytes)
         loaded.pins += 1
         try:
-            yield self._patched(described, loaded)
+            yield overlaid(described.options, self._patched(described, loaded))
         finally:
             loaded.pins -= 1
 
@@ -184,6 +186,13 @@ class ModelManager:
         if (path, weights.digest) not in self._sources:
             self._sources[path, weights.digest] = open_source(path)
         return self._sources[path, weights.digest]
+
+
+def overlaid(options: Mapping[str, Any], network: Any) -> Any:
+    """Return a network with what its description lays over it."""
+    for option in options.values():
+        network = option.over(network) if isinstance(option, Overlay) else network
+    return network
 
 
 def added_card(weights: Weights, header: Header) -> dict[str, Any]:

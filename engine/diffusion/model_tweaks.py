@@ -3,7 +3,7 @@ merged self-attention. Those of guidance are named here and made by `guiders.adj
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from engine.diffusion.attention import Hook, Layer
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.guiders.adjusted import CHANGES
 from engine.errors import BadInput
-from engine.types import Cond, Model
+from engine.types import Cond, Model, Overlay
 
 OPTION = "tweaks"
 GUIDANCE = frozenset(CHANGES)
@@ -24,22 +24,29 @@ DIFFERENTIAL = "differential"
 FREQUENCIES = 1  # cells on each side of the middle of the spectrum that FreeU scales
 
 
-def of(model: Model) -> tuple[Mapping[str, Any], ...]:
+@dataclass(frozen=True)
+class Tweaks(Overlay):
+    """The changes that a model's description carries, in order: `{"kind": ..., options}` each."""
+
+    items: tuple[dict[str, Any], ...] = ()
+
+    def over(self, network: Any) -> Any:
+        """Return the network as these changes make it; the network itself stays as it is."""
+        hooks = tuple(h for t in self.items if t["kind"] in HOOKS for h in HOOKS[t["kind"]](t))
+        free = tuple(t for t in self.items if t["kind"] == "freeu")
+        return _Tweaked(network, hooks, free) if hooks or free else network
+
+
+def of(model: Model) -> tuple[dict[str, Any], ...]:
     """Return the changes that a model's description carries, in order."""
-    return tuple(model.options.get(OPTION, ()))
+    kept = model.options.get(OPTION)
+    return kept.items if isinstance(kept, Tweaks) else ()
 
 
 def added(model: Model, kind: str, **options: Any) -> Model:
     """Return the model with one more change."""
-    tweaked: Model = model.with_options(**{OPTION: [*of(model), {"kind": kind, **options}]})
+    tweaked: Model = model.with_options(**{OPTION: Tweaks((*of(model), {"kind": kind, **options}))})
     return tweaked
-
-
-def applied(network: Any, model: Model) -> Any:
-    """Return the network as the model's changes make it; the network itself stays as it is."""
-    hooks = tuple(h for t in of(model) if t["kind"] in HOOKS for h in HOOKS[t["kind"]](t))
-    free = [t for t in of(model) if t["kind"] == "freeu"]
-    return _Tweaked(network, hooks, free) if hooks or free else network
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +55,7 @@ class _Tweaked:
 
     network: Any
     hooks: tuple[Hook, ...]
-    free: Sequence[Mapping[str, Any]]
+    free: tuple[dict[str, Any], ...]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)

@@ -91,7 +91,6 @@ def guider_of(model: Model, positive: Conditioning, negative: Conditioning | Non
 def run(ctx: Context, guider: Guider, sampler: Sampler, latent: Latent, noise: Noise | None, *, sigmas: Any) -> Sampled:
     """Sample; `sigmas` are given, or made from the model's levels by a function. Without a step nothing changes."""
     with ctx.models.use(guider.model, working_bytes=working_bytes(latent)) as network:
-        network = model_tweaks.applied(network, guider.model)
         values = sigmas(network.denoiser.levels) if callable(sigmas) else sigmas
         begin = fitting(latent, network, guider.model)
         if len(values) < 2:

@@ -18,6 +18,7 @@ from nodes.comfyui._core import Border, Long, Part, Side, core
 
 Weight = Annotated[float, Range(0, 10, 0.01)]
 SUFFIX = ".safetensors"
+PICKLED = re.compile(r"\.(pt|bin)$")  # files that are never read: the same name as safetensors takes their place
 EMBEDDING = re.compile(r"\bembedding:([^\s,()\[\]:]*[^\s,()\[\]:.;!?])")
 CELL = 8  # pixels per cell in which ComfyUI keeps areas
 
@@ -202,7 +203,7 @@ def _with_embeddings(ctx: Context, clip: Clip, text: str) -> Clip:
     known = {p.options.get("name") for p in clip.patches if p.kind == "embedding"}
     for name in dict.fromkeys(EMBEDDING.findall(text)):
         if name not in known:
-            weights = ctx.models.find("embeddings", name if name.endswith(SUFFIX) else name + SUFFIX)
+            weights = ctx.models.find("embeddings", PICKLED.sub("", name).removesuffix(SUFFIX) + SUFFIX)
             clip = clip.patched(Patch("embedding", "text", 1.0, weights, options={"name": name}))
     return clip
 
