@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from html import escape
 from pathlib import Path
 
@@ -18,6 +19,9 @@ POLICY = (
     " img-src 'self' blob: data:; media-src 'self' blob:; manifest-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+ASSETS = "/static/assets/"  # their names hold a digest of their content
+FOREVER = "private, max-age=31536000, immutable"
+ASK_AGAIN = "private, no-cache"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": POLICY,
@@ -40,7 +44,14 @@ async def index(request: web.Request) -> web.StreamResponse:
         parts.doorbell.ring()
         return _page(401, LOCKED)
     page = STATIC / "index.html"
-    return web.FileResponse(page) if page.is_file() else _page(200, NO_EDITOR)
+    headers = {"Cache-Control": ASK_AGAIN}
+    return web.FileResponse(page, headers=headers) if page.is_file() else _page(200, NO_EDITOR)
+
+
+def build() -> str:
+    """Return which editor this server gives out; a page that was loaded from another one should be loaded again."""
+    page = STATIC / "index.html"
+    return hashlib.sha256(page.read_bytes()).hexdigest()[:16] if page.is_file() else ""
 
 
 def _logged_in(request: web.Request) -> web.Response:
@@ -67,9 +78,9 @@ def _page(status: int, text: str, *, refresh: bool = False) -> web.Response:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Set what every answer carries, unless its route has set it; the editor's files may be kept, if asked after."""
-    if request.path.startswith("/static/"):
-        response.headers.setdefault("Cache-Control", "private, no-cache")
+    """Set what every answer carries, unless its route has set it; the editor's files may be kept."""
+    if request.path.startswith("/static/") and response.status < 400:
+        response.headers.setdefault("Cache-Control", FOREVER if request.path.startswith(ASSETS) else ASK_AGAIN)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "Sfumato"

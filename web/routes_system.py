@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.jobs.contract import JsonObject, QueueStatus, WorkerState
 from web.openapi import TABLE, document
+from web.pages import build
 from web.parts import Parts
 from web.routing import Routes
 
@@ -36,7 +37,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class System:
-    """The state of the server. `seq` is the newest event's number; `started` in seconds since the epoch."""
+    """The state of the server. `seq` is the newest event's number, `build` tells which editor it gives out.
+
+    `started` is in seconds since the epoch.
+    """
 
     python: str
     platform: str
@@ -45,6 +49,7 @@ class System:
     workers: tuple[WorkerState, ...]
     queue: QueueStatus
     seq: int
+    build: str
     started: float = field(default=STARTED)
 
 
@@ -66,6 +71,7 @@ async def system(parts: Parts) -> System:
         workers=parts.runner.workers(),
         queue=await asyncio.to_thread(parts.jobs.status),
         seq=parts.hub.seq,
+        build=await asyncio.to_thread(build),
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 
 from tests.web.fakes import Served
+from web import pages
 from web.app import ROUTES
 from web.guard import JSON_BYTES, UPLOAD_PATHS
+from web.pages import ASK_AGAIN, FOREVER, STATIC
 from web.routing import Route
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -140,6 +144,28 @@ async def test_answers_carry_the_headers(served: Served) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["Server"] == "Sfumato"
+
+
+async def test_files_that_are_named_by_their_content_are_kept_and_the_page_is_asked_for_again(served: Served) -> None:
+    asset = next((STATIC / "assets").glob("*.js")).name
+    for path, kept in ((f"/static/assets/{asset}", FOREVER), ("/static/icon.svg", ASK_AGAIN), ("/", ASK_AGAIN)):
+        async with served.client.get(path) as answer:
+            assert answer.headers["Cache-Control"] == kept, path
+            tag = answer.headers["ETag"]
+        async with served.client.get(path, headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304, path
+    async with served.client.get("/static/assets/gone.js") as answer:
+        assert (answer.status, answer.headers["Cache-Control"]) == (404, "no-store")
+
+
+async def test_the_system_tells_which_editor_it_gives_out(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (await served.json("GET", "/api/system"))["build"]
+    monkeypatch.setattr(pages, "STATIC", tmp_path)
+    assert (await served.json("GET", "/api/system"))["build"] == ""
+    (tmp_path / "index.html").write_text("another")
+    assert (await served.json("GET", "/api/system"))["build"] not in {"", before}
 
 
 async def test_system_and_models(served: Served) -> None:
