@@ -11,6 +11,7 @@ import { createDocument, type DocumentStore } from "../state/documentStore";
 import { useTabs } from "../state/tabs";
 import { useView } from "../state/viewStore";
 import { rowsFor } from "../widgets/registry";
+import { said, useImported } from "./imported";
 
 /** Open a workflow that has no document yet. Null, with a spoken reason, if it is none of ours. */
 export function openWorkflow(
@@ -60,8 +61,10 @@ export async function openJob(id: string): Promise<DocumentStore | null> {
 /** Open a file's workflow; the sentence why not, if it holds none. */
 export async function openFile(file: Blob): Promise<string | null> {
   try {
-    const { workflow } = await api.importFile(file);
-    return openWorkflow(workflow) ? null : "This is not a workflow that this version reads.";
+    const { workflow, report } = await api.importFile(file);
+    if (!openWorkflow(workflow)) return "This is not a workflow that this version reads.";
+    if (report && said(report).length) useImported.setState({ report });
+    return null;
   } catch (error) {
     if (error instanceof ApiError) return error.message;
     throw error;

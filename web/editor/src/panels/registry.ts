@@ -12,6 +12,7 @@ import {
 import { type ComponentType, lazy } from "react";
 import { DropTarget } from "../documents/DropTarget";
 import { FilesPanel } from "../documents/FilesPanel";
+import { ImportedDialog } from "../documents/ImportedDialog";
 import { OwnTab } from "../documents/OwnTab";
 import { SaveStatus } from "../documents/SaveStatus";
 import { FormSwitch } from "../form/FormSwitch";
@@ -66,4 +67,11 @@ export const formViews: readonly ComponentType[] = [
 ];
 
 /** Things without a place of their own: dialogs, autosave, drop targets. Rendered once, inside the active document. */
-export const services: readonly ComponentType[] = [Autosave, OwnTab, DropTarget, ProblemKeys, Viewer];
+export const services: readonly ComponentType[] = [
+  Autosave,
+  OwnTab,
+  DropTarget,
+  ImportedDialog,
+  ProblemKeys,
+  Viewer,
+];

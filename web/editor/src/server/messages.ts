@@ -116,7 +116,22 @@ export const zExample = z.object({
 });
 export type Example = z.infer<typeof zExample>;
 export const zOneExample = z.object({ example: zExample, workflow: zObject });
-export const zImported = z.object({ name: z.string(), workflow: zObject });
+/** What became of the nodes of a foreign workflow. */
+export const zReport = z.looseObject({
+  source: z.string(),
+  counts: z.record(z.string(), z.number()),
+  remarks: z.array(z.string()),
+  nodes: z.record(
+    z.string(),
+    z.looseObject({ type: z.string(), state: z.string(), remarks: z.array(z.string()) }),
+  ),
+});
+export type ImportReport = z.infer<typeof zReport>;
+export const zImported = z.looseObject({
+  name: z.string(),
+  workflow: zObject,
+  report: zReport.nullable().default(null),
+});
 
 export const zTokenWords = z.object({
   words: z.array(z.object({ text: z.string(), tokens: z.array(z.string()) })),

@@ -77,7 +77,8 @@ function Card({ example }: { example: Example }) {
             <img
               key={which}
               src={exampleUrl(group, id, which)}
-              alt={which === "before" ? "Before" : "After"}
+              alt="" // the name below says it all
+              title={which === "before" ? "Before" : "After"}
               loading="lazy"
               onError={hide}
             />
