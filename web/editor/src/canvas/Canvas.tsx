@@ -3,6 +3,7 @@ import {
   BackgroundVariant,
   ReactFlow,
   ReactFlowProvider,
+  useKeyPress,
   useStore,
   useStoreApi,
 } from "@xyflow/react";
@@ -21,8 +22,9 @@ import { ConnectDialog } from "./ConnectDialog";
 import { ConnectionHint } from "./ConnectionHint";
 import css from "./canvas.module.css";
 import { EmptyHint } from "./EmptyHint";
+import { FarLinks, MANY_LINKS } from "./FarLinks";
 import { FrameView } from "./FrameView";
-import { FAR, FarContext } from "./far";
+import { FAR, FarContext, TINY } from "./far";
 import { FlowMaker, type FlowNode, type LinkEdge } from "./flow";
 import { useConnecting } from "./interactions/useConnecting";
 import { useCutting } from "./interactions/useCutting";
@@ -35,6 +37,7 @@ import { NodeView } from "./NodeView";
 import { Palette } from "./Palette";
 import { PortsDialog } from "./PortsDialog";
 import { SelectionBar } from "./SelectionBar";
+import { viewports } from "./viewports";
 
 const NODE_TYPES = { node: NodeView, frame: FrameView };
 const EDGE_TYPES = { link: LinkView };
@@ -54,7 +57,7 @@ export function Canvas() {
   if (!isReady) return <p className={css.waiting}>{message || "Reading the nodes…"}</p>;
   return (
     <ReactFlowProvider key={`${key} ${scope}`}>
-      <Graph />
+      <Graph place={`${key} ${scope}`} />
     </ReactFlowProvider>
   );
 }
@@ -68,7 +71,7 @@ function useNoMeasuring(): void {
   useState(() => store.setState({ updateNodeInternals: () => {} }));
 }
 
-function Graph() {
+function Graph({ place }: { place: string }) {
   const workflow = useDocument((document) => document.workflow);
   const readOnly = useDocument((document) => document.readOnly);
   const catalogue = useCatalogue((state) => state.nodes);
@@ -89,7 +92,15 @@ function Graph() {
   );
   useNoMeasuring();
   const isFar = useStore((state) => state.transform[2] < FAR);
-  const port = usePort(nodes, holder);
+  const isTiny = useStore((state) => state.transform[2] < TINY);
+  const isCutting = useKeyPress("Alt");
+  const areMerged = isFar && !isCutting && edges.length > MANY_LINKS;
+  const shownEdges = useMemo(
+    () => (areMerged ? edges.filter((edge) => edge.selected) : edges),
+    [areMerged, edges],
+  );
+  const [before] = useState(() => viewports.get(place));
+  const port = usePort(nodes, holder, { place, fits: !before });
   const moves = useMoving(nodes, moving, setMoving);
   const links = useConnecting();
   const cutting = useCutting(holder);
@@ -112,6 +123,8 @@ function Graph() {
       <div
         ref={holder}
         className={css.canvas}
+        data-far={isFar}
+        data-tiny={isTiny}
         onPointerMove={port.onPointerMove}
         {...cutting.handlers}
         onDoubleClick={openPalette}
@@ -121,7 +134,7 @@ function Graph() {
         <FarContext value={isFar}>
           <ReactFlow<FlowNode, LinkEdge>
             nodes={nodes}
-            edges={edges}
+            edges={shownEdges}
             nodeTypes={NODE_TYPES}
             edgeTypes={EDGE_TYPES}
             {...moves}
@@ -130,9 +143,9 @@ function Graph() {
             tabIndex={0}
             onKeyDown={onKeyDown}
             onNodeContextMenu={pick}
-            fitView
+            {...(before ? { defaultViewport: before } : { fitView: true })}
             fitViewOptions={FIT}
-            minZoom={0.05}
+            minZoom={0.02}
             maxZoom={2.5}
             onlyRenderVisibleElements
             nodesFocusable={false}
@@ -151,7 +164,10 @@ function Graph() {
             nodeDragThreshold={3}
             proOptions={{ hideAttribution: false }}
           >
-            <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
+            {areMerged && <FarLinks nodes={nodes} edges={edges} />}
+            {!isFar && (
+              <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} color="var(--canvas-dot)" />
+            )}
           </ReactFlow>
         </FarContext>
         <Breadcrumb />

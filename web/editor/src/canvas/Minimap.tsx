@@ -7,7 +7,7 @@ import { boxesOf, type FlowNode } from "./flow";
 const WIDTH = 180;
 const HEIGHT = 120;
 const ROOM = 200;
-const EVERY_MS = 100; // one element for all nodes, drawn at most ten times a second: React Flow's own doubles the cost of a pan
+const EVERY_MS = 100; // one element for all nodes, drawn ten times a second at most: React Flow's own doubles the cost of a pan
 
 /** The whole graph in small; press or drag to go there. */
 export function Minimap({ nodes }: { nodes: readonly FlowNode[] }) {
@@ -26,10 +26,22 @@ export function Minimap({ nodes }: { nodes: readonly FlowNode[] }) {
     };
   }, [boxes]);
 
+  const latest = useRef({ boxes, world, view: { x, y, zoom } });
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => {
-    const timer = setTimeout(() => draw(canvas.current, boxes, world, { x, y, zoom }), EVERY_MS);
-    return () => clearTimeout(timer);
+    latest.current = { boxes, world, view: { x, y, zoom } };
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      draw(canvas.current, latest.current);
+    }, EVERY_MS);
   }, [boxes, world, x, y, zoom]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
 
   const go = (event: PointerEvent<HTMLCanvasElement>) => {
     if (event.buttons !== 1) return;
@@ -61,12 +73,14 @@ interface World {
   scale: number;
 }
 
-function draw(
-  canvas: HTMLCanvasElement | null,
-  boxes: readonly { x: number; y: number; width: number; height: number }[],
-  { left, top, scale }: World,
-  view: { x: number; y: number; zoom: number },
-): void {
+interface Scene {
+  boxes: readonly { x: number; y: number; width: number; height: number }[];
+  world: World;
+  view: { x: number; y: number; zoom: number };
+}
+
+function draw(canvas: HTMLCanvasElement | null, { boxes, world, view }: Scene): void {
+  const { left, top, scale } = world;
   const paper = canvas?.getContext("2d");
   const holder = canvas?.parentElement;
   if (!canvas || !paper || !holder) return;

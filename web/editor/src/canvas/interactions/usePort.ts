@@ -5,15 +5,28 @@ import { useCanvas } from "../../state/canvasPort";
 import { useView } from "../../state/viewStore";
 import { addNodeOf } from "../addNode";
 import { boxesOf, type FlowNode } from "../flow";
+import { viewports } from "../viewports";
 
 /** The media type of a node type that is dragged from a list onto the canvas; the data is its id. */
 export const NODE_MEDIA = "application/x-sfumato-node";
 
 export const FIT = { padding: 0.12, maxZoom: 1 };
 const SETTLED_MS = 1500;
+const reached = new WeakSet<object>();
+
+interface Place {
+  /** Under which name the view is remembered. */
+  place: string;
+  /** Whether to show everything at the start; else the view is one that people come back to. */
+  fits: boolean;
+}
 
 /** Let commands reach this canvas, and node types be dropped on it. */
-export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivElement | null>) {
+export function usePort(
+  nodes: readonly FlowNode[],
+  holder: RefObject<HTMLDivElement | null>,
+  { place, fits }: Place,
+) {
   const flow = useReactFlow();
   const latest = useRef(nodes);
   latest.current = nodes;
@@ -45,13 +58,15 @@ export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivEle
 
   useEffect(() => {
     const node = goal && latest.current.find((one) => one.id === goal.node);
-    if (!node) return;
+    if (!goal || !node || reached.has(goal)) return; // a canvas that is shown again stays where it was
+    reached.add(goal);
     const zoom = Math.max(0.7, flow.getZoom());
     const x = node.position.x + (node.width ?? 0) / 2;
     void flow.setCenter(x, node.position.y + (node.height ?? 0) / 2, { zoom, duration: motion() });
   }, [goal, flow]);
 
   useEffect(() => {
+    if (!fits) return;
     // The docks take their room a moment after the canvas is there; what was fitted before would be cut off.
     const opened = performance.now();
     const observer = new ResizeObserver(() => {
@@ -60,7 +75,9 @@ export function usePort(nodes: readonly FlowNode[], holder: RefObject<HTMLDivEle
     });
     if (holder.current) observer.observe(holder.current);
     return () => observer.disconnect();
-  }, [flow, holder]);
+  }, [flow, holder, fits]);
+
+  useEffect(() => () => void viewports.set(place, flow.getViewport()), [flow, place]);
 
   return useMemo(
     () => ({
