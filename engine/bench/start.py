@@ -36,7 +36,14 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Return an answer's JSON, or None while the server says that it is not ready."""
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+        return self._ask("GET", path)
+
+    def post(self, path: str) -> Any:
+        """Send a request without a body and return the answer's JSON."""
+        return self._ask("POST", path)
+
+    def _ask(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"}, method=method)
         try:
             with urllib.request.urlopen(request) as answer:
                 return json.load(answer)

@@ -15,6 +15,7 @@ BENCHES = {
     "engine": "engine.bench.engine",
     "start": "engine.bench.start",
     "durability": "engine.bench.durability",
+    "editor": "engine.bench.editor",
     "model": "models.bozzetto.bench",
     "methods": "models.bozzetto.methods",
 }  # each has run(**options) -> figures by name, and may have table(figures) -> lines
@@ -31,6 +32,10 @@ def main(args: argparse.Namespace) -> int:
     if args.write and args.what != "methods":
         raise BadInput(f"bench {args.what} writes nothing; leave --write out.")
     chosen: dict[str, Any] = {"method": args.method} if args.method else {}
+    if args.comfyui and args.what != "editor":
+        raise BadInput(f"bench {args.what} does not measure ComfyUI; leave --comfyui out.")
+    if args.comfyui:
+        chosen["comfyui"] = True
     if args.what == "methods":
         chosen |= {"write": args.write, "tell": lambda line: print(line, file=sys.stderr, flush=True)}
     figures = module.run(**chosen, **({COUNTED[args.what]: args.count} if args.count else {}))

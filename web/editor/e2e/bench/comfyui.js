@@ -1,0 +1,124 @@
+/**
+ * Measures ComfyUI's frontend as a black box: its files from the package, its server's answers as empty as they may be.
+ * What it is asked to do goes through `window.app`, which it offers to extensions, and through pointer and keys.
+ */
+
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { countBytes, heapMb, panFps } from "./frames.js";
+
+const READY_MS = 90_000;
+const MEDIA = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".json": "application/json",
+  ".svg": "image/svg+xml",
+  ".woff2": "font/woff2",
+};
+/** What a fresh server says; every other route answers with an empty object. */
+const LISTS =
+  /^\/(api\/)?(extensions|embeddings|models|experiment\/models|userdata|v2\/userdata|global_subgraphs|assets)/;
+const QUEUE = { queue_running: [], queue_pending: [] };
+const STATS = {
+  system: { os: "posix", python_version: "3", pytorch_version: "2", embedded_python: false, argv: [] },
+  devices: [{ name: "cpu", type: "cpu", index: 0, vram_total: 1, vram_free: 1 }],
+};
+const STATUS = { type: "status", data: { status: { exec_info: { queue_remaining: 0 } }, sid: "bench" } };
+
+/** @typedef {import("@playwright/test").Page} Page */
+
+/**
+ * Measure it on the same graphs as the editor.
+ * @param {Page} page
+ * @param {{ folder: string, url?: string, info: object, graphs: Record<string, object>, toggles: number }} orders
+ */
+export async function measure(page, { folder, info, graphs }) {
+  const server = createServer((request, response) => answer(request, response, folder, info));
+  await new Promise((listening) => server.listen(0, "127.0.0.1", () => listening(null)));
+  try {
+    const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+    await page.routeWebSocket(/\/ws/, (socket) => socket.send(JSON.stringify(STATUS)));
+    const bytes = countBytes(page);
+    const began = performance.now();
+    await page.goto(`http://127.0.0.1:${port}/`);
+    await page.waitForFunction(
+      () => Reflect.get(window, "app")?.graph && document.querySelector("canvas"),
+      null,
+      {
+        timeout: READY_MS,
+      },
+    );
+    /** @type {Record<string, number>} */
+    const figures = { page_ms: performance.now() - began };
+    const { kb, files } = await bytes();
+    Object.assign(figures, { gzip_kb: kb, files });
+    for (const [size, graph] of Object.entries(graphs)) Object.assign(figures, await one(page, size, graph));
+    return { ...figures, heap_mb: await heapMb(page) };
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/**
+ * @param {Page} page
+ * @param {string} size
+ * @param {object} graph
+ */
+async function one(page, size, graph) {
+  const opened = await page.evaluate(async (data) => {
+    const app = Reflect.get(window, "app");
+    const frame = () => new Promise(requestAnimationFrame);
+    const from = performance.now();
+    await app.loadGraphData(data);
+    await frame();
+    await frame();
+    return { took: performance.now() - from, count: app.graph.nodes.length };
+  }, graph);
+  if (opened.count !== Number(size)) throw new Error(`it shows ${opened.count} of ${size} nodes`);
+  const at = { x: 800, y: 450, button: /** @type {const} */ ("middle") }; // moves the view wherever it is pressed
+  await page.mouse.move(at.x, at.y);
+  await page.keyboard.press(".");
+  await page.waitForTimeout(1500);
+  const all = await panFps(page, at);
+  await page.evaluate(() => {
+    const { canvas } = Reflect.get(window, "app");
+    canvas.ds.scale = 1;
+    canvas.setDirty(true, true);
+  });
+  const near = await panFps(page, at);
+  return { [`open_ms_${size}`]: opened.took, [`pan_all_fps_${size}`]: all, [`pan_fps_${size}`]: near };
+}
+
+/**
+ * @param {import("node:http").IncomingMessage} request
+ * @param {import("node:http").ServerResponse} response
+ * @param {string} folder
+ * @param {object} info
+ */
+function answer(request, response, folder, info) {
+  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const file = join(folder, normalize(pathname === "/" ? "/index.html" : pathname));
+  if (file.startsWith(folder) && existsSync(file) && statSync(file).isFile()) {
+    const media = Reflect.get(MEDIA, extname(file)) ?? "application/octet-stream";
+    response.writeHead(200, { "Content-Type": media });
+    createReadStream(file).pipe(response);
+    return;
+  }
+  response.writeHead(200, { "Content-Type": "application/json" });
+  response.end(JSON.stringify(said(pathname, info)));
+}
+
+/**
+ * @param {string} path
+ * @param {object} info
+ */
+function said(path, info) {
+  if (path.endsWith("/object_info")) return info;
+  if (path.endsWith("/system_stats")) return STATS;
+  if (path.endsWith("/queue")) return QUEUE;
+  if (path.endsWith("/users")) return { storage: "server", migrated: true };
+  return LISTS.test(path) ? [] : {};
+}
