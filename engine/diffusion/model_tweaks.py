@@ -134,7 +134,7 @@ def _low_scaled(x: Tensor, factor: float) -> Tensor:
 
 def hypertile(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
     """Let self-attention look inside tiles of `tile_size` pixels only, on grids halved at most `max_depth` times."""
-    cells, area = max(1, int(options["tile_size"]) // 8), [0]
+    cells, area, done = max(1, int(options["tile_size"]) // 8), [0], list[bool]()
 
     def wants(layer: Layer) -> bool:
         h, w = layer.size
@@ -147,6 +147,9 @@ def hypertile(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
 
     def cut(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         (h, w), (rows, columns) = layer.size, tiling(layer)
+        done.append(q.shape[2] == h * w)
+        if not done[-1]:  # another change has taken places away
+            return q, k, v
 
         def tiles(t: Tensor) -> Tensor:
             b, heads, _, d = t.shape
@@ -156,6 +159,8 @@ def hypertile(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
         return tiles(q), tiles(k), tiles(v)
 
     def join(layer: Layer, out: Tensor) -> Tensor:
+        if not done.pop():
+            return out
         (h, w), (rows, columns) = layer.size, tiling(layer)
         grid = out.reshape(-1, rows, columns, h // rows, w // columns, out.shape[-1])
         return grid.permute(0, 1, 3, 2, 4, 5).reshape(len(grid), h * w, -1)  # and back into places
@@ -168,13 +173,16 @@ def merged(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
 
     One place of each 2 x 2 stays; of all others the `ratio` that is most like one of those is merged into it.
     """
-    ratio, undo = float(options["ratio"]), list[tuple[Tensor, Tensor, Tensor]]()
+    ratio, undo = float(options["ratio"]), list[tuple[Tensor, Tensor, Tensor] | None]()
 
     def wants(layer: Layer) -> bool:
         return not layer.cross and min(layer.size) > 1 and layer.place != "mid"
 
     def merge(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         kept, others = _quarter(layer.size)
+        if q.shape[2] != len(kept) + len(others):  # another change has taken places away
+            undo.append(None)
+            return q, k, v
         flat = F.normalize(k.mean(1), dim=-1)  # (B, L, d), averaged over heads
         likeness, target = (flat[:, others] @ flat[:, kept].transpose(1, 2)).max(-1)
         order = likeness.argsort(-1, descending=True)
@@ -191,7 +199,11 @@ def merged(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
         return shrink(q), shrink(k), shrink(v)
 
     def unmerge(layer: Layer, out: Tensor) -> Tensor:
-        (kept, others), (gone, left, into) = _quarter(layer.size), undo.pop()
+        kept, others = _quarter(layer.size)
+        merged_away = undo.pop()
+        if merged_away is None:
+            return out
+        gone, left, into = merged_away
         base, rest = out[:, : len(kept)], out[:, len(kept) :]
 
         def spread(index: Tensor) -> Tensor:

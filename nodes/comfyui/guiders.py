@@ -122,3 +122,18 @@ def sampler_dpmpp_sde(eta: Eta = 1.0, s_noise: Eta = 1.0, r: Eta = 0.5, noise_de
 def sampler_dpmpp_2s_ancestral(eta: Eta = 1.0, s_noise: Eta = 1.0) -> Sampler:
     """Take steps of DPM-Solver++(2S) and add fresh noise at each."""
     return Sampler("dpmpp_2s_ancestral", {"eta": eta, "s_noise": s_noise})
+
+
+@core("SamplerER_SDE", "sampling/custom_sampling/samplers")
+def sampler_er_sde(
+    solver_type: Literal["ER-SDE", "Reverse-time SDE", "ODE"] = "ER-SDE", max_stage: Annotated[int, Range(1, 3)] = 3,
+    eta: Eta = 1.0, s_noise: Eta = 1.0,
+) -> Sampler:  # fmt: skip
+    """Take steps of the extended reverse-time SDE.
+
+    Args:
+        solver_type: Which equation; only ER-SDE and ODE are known here, the other is read as ER-SDE.
+        max_stage: Order of the steps.
+        eta: Read and left aside.
+    """
+    return Sampler("er_sde", {"order": max_stage, "s_noise": 0.0 if solver_type == "ODE" else s_noise})

@@ -286,3 +286,37 @@ def latent_batch_seed_behavior(samples: Latent, seed_behavior: Literal["random",
 
 def _method(theirs: str) -> ours.Scaling:
     return METHODS.get(theirs, theirs)  # type: ignore[return-value]
+
+
+@core("LatentConcat", "latent/advanced")
+def latent_concat(samples1: Latent, samples2: Latent, dim: Literal["x", "-x", "y", "-y", "t", "-t"] = "x") -> Latent:
+    """Put latents next to each other.
+
+    Args:
+        dim: Along which side; with a minus the second come first. t means batches here.
+    """
+    axis = {"x": -1, "y": -2, "t": 0}[dim[-1]]
+    parts = [samples1.samples, samples2.samples]
+    sides = [[n for i, n in enumerate(p.shape) if i != axis % 4] for p in parts]
+    if sides[0] != sides[1]:
+        raise BadInput("The two latents differ in their other sides; resize one of them.", field="samples2")
+    return Latent(torch.cat(parts[::-1] if dim.startswith("-") else parts, axis), samples1.factor)
+
+
+@core("LatentCut", "latent/advanced")
+def latent_cut(
+    samples: Latent, dim: Literal["x", "y", "t"] = "x", index: Annotated[int, Range(-16384, 16384)] = 0,
+    amount: Annotated[int, Range(1, 16384)] = 1,
+) -> Latent:  # fmt: skip
+    """Take a strip out of latents, counted in cells.
+
+    Args:
+        dim: Along which side; t means batches here.
+        index: Where it begins; negative counts from the end.
+        amount: How wide it is.
+    """
+    axis = {"x": 3, "y": 2, "t": 0}[dim]
+    length = samples.samples.shape[axis]
+    start = min(index, length - 1) if index >= 0 else max(length + index, 0)
+    cut = samples.samples.narrow(axis, start, min(amount, length - start)).clone()
+    return Latent(cut, samples.factor)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from dataclasses import replace
+from typing import Annotated, Literal, NamedTuple
 
 from engine.context import Context
 from engine.errors import BadFile
@@ -111,3 +112,65 @@ def unet_loader(
         )
     model: Model = parts["model"]
     return model
+
+
+@core("CheckpointLoader", "advanced/loaders", "Load Checkpoint With Config (DEPRECATED)")
+def checkpoint_loader(ctx: Context, config_name: str, ckpt_name: Annotated[str, File("checkpoints")]) -> Loaded:
+    """Load model, text encoder and autoencoder from one file.
+
+    Args:
+        config_name: Read and left aside: what a file holds is seen in it.
+    """
+    return load.load_checkpoint(ctx, ckpt_name)
+
+
+@core("CLIPLoader", "advanced/loaders", "Load CLIP")
+def clip_loader(
+    ctx: Context, clip_name: Annotated[str, File("clip")], type: str = "stable_diffusion", device: str = "default"
+) -> Clip:
+    """Load a text encoder from a file of its own.
+
+    Args:
+        clip_name: A file in models/clip or models/text_encoders.
+        type: Read and left aside: the encoder is recognised by its file.
+        device: Read and left aside: the memory planner chooses.
+    """
+    return _clip(ctx, clip_name)
+
+
+@core("DualCLIPLoader", "advanced/loaders", "DualCLIPLoader")
+def dual_clip_loader(
+    ctx: Context, clip_name1: Annotated[str, File("clip")], clip_name2: Annotated[str, File("clip")],
+    type: str = "sdxl", device: str = "default",
+) -> Clip:  # fmt: skip
+    """Load two text encoders that are read together.
+
+    Args:
+        clip_name1: A file in models/clip or models/text_encoders.
+        clip_name2: Another one.
+        type: Read and left aside: the encoders are recognised by their files.
+        device: Read and left aside: the memory planner chooses.
+    """
+    return _clip(ctx, clip_name1, clip_name2)
+
+
+@core("ModelComputeDtype", "advanced/debug/model")
+def model_compute_dtype(model: Model, dtype: Literal["default", "fp32", "fp16", "bf16"] = "default") -> Model:
+    """Say in which number format a model computes.
+
+    Args:
+        dtype: The format; default leaves it to the memory planner.
+    """
+    formats = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+    told: Model = model.with_options(dtype=formats.get(dtype))
+    return told
+
+
+def _clip(ctx: Context, *names: str) -> Clip:
+    first, *more = (ctx.models.find("clip", name) for name in names)
+    parts = ctx.models.load(replace(first, more=tuple(more)))
+    if "clip" not in parts:
+        there = ", ".join(parts) or "nothing known"
+        raise BadFile(f"{first.name} holds {there} but no text encoder.", field="clip_name")
+    clip: Clip = parts["clip"]
+    return clip

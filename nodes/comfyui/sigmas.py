@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ from engine.diffusion.schedules import align_your_steps, beta, ending_in_zero
 from engine.node import Range
 from engine.types import Model, Sigmas
 from nodes.basics import sampling_custom as ours
-from nodes.comfyui._core import Part, Steps, core
+from nodes.comfyui._core import Line, Part, Steps, core
 from nodes.comfyui._sampling import SchedulerName, sigmas_of
 
 Sigma = Annotated[float, Range(0, 5000)]
@@ -219,3 +221,41 @@ def _levels(ctx: Context, model: Model) -> Levels:
 
 def _ramp(steps: int) -> Tensor:
     return torch.linspace(0, 1, steps, dtype=torch.float64)
+
+
+@core("ManualSigmas", "sampling/custom_sampling/sigmas")
+def manual_sigmas(sigmas: Line = "1, 0.5") -> Sigmas:
+    """Read noise levels from a text.
+
+    Args:
+        sigmas: Numbers, from noisy to clean, with anything between them.
+    """
+    numbers = [float(n) for n in re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", sigmas)]
+    return Sigmas(torch.tensor(numbers, dtype=torch.float64))
+
+
+@core("ExtendIntermediateSigmas", "sampling/custom_sampling/sigmas")
+def extend_intermediate_sigmas(
+    sigmas: Sigmas, steps: Annotated[int, Range(1, 100)] = 2,
+    start_at_sigma: Annotated[float, Range(-1, 20_000)] = -1.0, end_at_sigma: Annotated[float, Range(0, 20_000)] = 12.0,
+    spacing: Literal["linear", "cosine", "sine"] = "linear",
+) -> Sigmas:  # fmt: skip
+    """Put more levels between those of a range.
+
+    Args:
+        sigmas: The noise levels.
+        steps: Into how many steps each one is cut.
+        start_at_sigma: Noisiest level of the range; -1 has no bound.
+        end_at_sigma: Least noisy level of the range.
+        spacing: How they are spread between two levels.
+    """
+    values = sigmas.values
+    start = math.inf if start_at_sigma < 0 else start_at_sigma
+    part = torch.linspace(0, 1, steps + 1, dtype=torch.float64)[1:-1]
+    part = {"linear": part, "cosine": (part * math.pi / 2).sin(), "sine": 1 - (part * math.pi / 2).cos()}[spacing]
+    found = []
+    for high, low in pairwise(values):
+        found.append(high[None])
+        if end_at_sigma <= float(high) <= start:
+            found.append(torch.lerp(high, low, part))
+    return Sigmas(torch.cat([*found, values[-1:]]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from engine.node import STRING_MAX, Range
+from engine.node import STRING_MAX, Lazy, Range
 from engine.types import Saved
 from nodes.basics import strings, values
 from nodes.comfyui._core import Line, Long, core
@@ -144,3 +144,54 @@ def string_compare(
     """
     a, b = (string_a, string_b) if case_sensitive else (string_a.lower(), string_b.lower())
     return {"Starts With": a.startswith(b), "Ends With": a.endswith(b), "Equal": a == b}[mode]
+
+
+@core("RegexMatch", "utils/string", "Regex Match")
+def regex_match(
+    string: Long = "", regex_pattern: Long = "", case_insensitive: bool = True, multiline: bool = False,
+    dotall: bool = False,
+) -> bool:  # fmt: skip
+    """Say whether a regular expression is found in a text.
+
+    Args:
+        regex_pattern: The expression.
+        case_insensitive: Whether capitals do not count.
+        multiline: Whether ^ and $ mean the ends of lines.
+        dotall: Whether . means a line's end too.
+    """
+    return strings.match_text(string, _flagged(regex_pattern, case_insensitive, multiline, dotall)).found
+
+
+@core("RegexReplace", "utils/string", "Regex Replace")
+def regex_replace(
+    string: Long = "", regex_pattern: Long = "", replace: Long = "", case_insensitive: bool = True,
+    multiline: bool = False, dotall: bool = False,
+) -> str:  # fmt: skip
+    """Replace what a regular expression finds in a text, all of it.
+
+    Args:
+        regex_pattern: The expression.
+        replace: What takes its place.
+        case_insensitive: Whether capitals do not count.
+        multiline: Whether ^ and $ mean the ends of lines.
+        dotall: Whether . means a line's end too.
+    """
+    pattern = _flagged(regex_pattern, case_insensitive, multiline, dotall)
+    return strings.replace_text(string, pattern, replace, regular=True)
+
+
+@core("ComfySwitchNode", "logic", "Switch")
+def comfy_switch_node(switch: bool, on_false: Lazy[Any], on_true: Lazy[Any]) -> Any:
+    """Give one of two values; what the other needs does not run.
+
+    Args:
+        switch: Which one.
+        on_false: The value if not.
+        on_true: The value if so.
+    """
+    return on_true() if switch else on_false()
+
+
+def _flagged(pattern: str, case_insensitive: bool, multiline: bool, dotall: bool) -> str:
+    flags = "".join(letter for letter, on in (("i", case_insensitive), ("m", multiline), ("s", dotall)) if on)
+    return f"(?{flags}){pattern}" if flags else pattern
