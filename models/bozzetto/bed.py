@@ -204,6 +204,13 @@ def grown(mask: Cells, margin: int = MARGIN) -> Cells:
     return cv2.dilate(mask.astype(np.uint8), brush).astype(bool)
 
 
+def in_cells(mask: Cells, cell: int = 8) -> Cells:
+    """Return all pixels of the latent cells that a mask (H, W) touches: finer a latent cannot be masked."""
+    h, w = mask.shape
+    touched = mask.reshape(h // cell, cell, w // cell, cell).any((1, 3))
+    return np.kron(touched, np.ones((cell, cell), bool))
+
+
 def rectangle(left: int, top: int, width: int, height: int) -> Cells:
     """Return a rectangle of the picture as a mask."""
     box = np.zeros((RESOLUTION, RESOLUTION), bool)

@@ -23,6 +23,7 @@ from models.bozzetto.bed import (
     mask_value,
     prompt_of,
     rectangle,
+    shown,
     subjects,
 )
 from models.bozzetto.judge import Reading, read
@@ -160,8 +161,9 @@ def collage(bed: Bed, seeds: int) -> Measured:
         for picture, marks in ((made, done), (free, edited), (plain, prompted)):
             (reading,) = read(picture)
             marks += [in_place(reading, n, m) for n, m in zip(one.nouns, one.masks, strict=True)]
-        calm.append(_rim(made[0], one.masks) / _rim(own[0], one.masks))
-        rough.append(_rim(free[0], one.masks) / _rim(own[0], one.masks))
+        hard = _rim(shown(one.composed.image)[0], one.masks)
+        calm.append(_rim(made[0], one.masks) / hard)
+        rough.append(_rim(own[0], one.masks) / hard)
         still += backgrounds_db(partly, own, [~one.masks[0]])
         moved += backgrounds_db(partly, own, [~one.masks[1]])
         pictures = pictures or {"collage": own[0], "one picture": made[0], "left held": partly[0]}
@@ -170,7 +172,7 @@ def collage(bed: Bed, seeds: int) -> Measured:
                margin=0.5),
         Figure("layer found in its place (control: SDEdit)", mean(done), 0.8, mean(edited), 2 * seeds, "attention",
                margin=0.15),
-        Figure("edges of layers, of what they were (control: SDEdit)", mean(calm), 0.6, mean(rough), seeds, "harmony",
+        Figure("edges of layers, of what they were (control: by the autoencoder alone)", mean(calm), 0.6, mean(rough), seeds, "harmony",
                most=True),
         Figure("layer of strength .2 kept, dB (control: the layer of .9)", mean(still), 28.0, mean(moved), seeds,
                "held"),

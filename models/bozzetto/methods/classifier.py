@@ -23,10 +23,10 @@ def diffusion_classifier(bed: Bed, seeds: int) -> Measured:
     scenes = [scene(FIRST_SEED + i, replace(WORLD, objects=TEN)) for i in range(n)]
     clean = bed.encode(np.stack([s.image for s in scenes]))
     nouns = [s.spec.objects[0].noun for s in scenes]
-    pruned, calls = _named(bed, clean, TEN, looks=8, keep=4, last=24)
+    pruned, calls = _named(bed, clean, TEN, looks=8, keep=3, last=24)
     few, _ = _named(bed, clean, TEN, looks=4, keep=1, last=4)
-    some = Latent(clean.samples[:seeds], clean.factor)
-    full, every = _named(bed, some, TEN, looks=24, keep=10, last=24)
+    whole = max(1, seeds // 2)
+    full, every = _named(bed, Latent(clean.samples[:whole], clean.factor), TEN, looks=32, keep=10, last=32)
     painted = [s for s in (scene(FIRST_SEED + 10_000 + i, replace(WORLD, tinted=1.0)) for i in range(8 * seeds))
                if s.spec.objects[0].colour][:seeds]  # fmt: skip
     coloured = _coloured(bed, painted)
@@ -34,8 +34,8 @@ def diffusion_classifier(bed: Bed, seeds: int) -> Measured:
         Figure("right of ten nouns (control: chance)", mean(map(_same, pruned, nouns)), 0.8, 0.1, n),
         Figure("right of ten nouns, four looks (control: chance)", mean(map(_same, few, nouns)), 0.6, 0.1, n, "four"),
         Figure("pruned says what all looks say (control: four looks do)", mean(map(_same, pruned, full)), 0.95,
-               mean(map(_same, few, full)), seeds, "pruned"),
-        Figure("looks of all, pruned", calls / n / (every / seeds), 0.4, 1.0, seeds, "calls", most=True),
+               mean(map(_same, few, full)), whole, "pruned"),
+        Figure("looks of all, pruned", calls / n / (every / whole), 0.4, 1.0, n, "calls", most=True),
         Figure("right of nine colours (control: chance)", coloured, 0.85, 1 / len(START_COLOURS), len(painted),
                "colour"),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from models.bozzetto.bed import (
     before,
     grown,
     image_value,
+    in_cells,
     in_places,
     mask_value,
     pairs,
@@ -146,6 +147,7 @@ class _Task:
     def background(self) -> tuple[float, float, float]:
         """Decibels of the background over the autoencoder's, with the bar, and the same without a blend."""
         ceiling, kept, lost = (
-            backgrounds_db(made, self.pictures, self.masks) for made in (self.own, self.best, self.control)
+            backgrounds_db(made, self.pictures, [in_cells(m) for m in self.masks])
+            for made in (self.own, self.best, self.control)
         )
         return mean(np.subtract(kept, ceiling)), -0.5, mean(np.subtract(lost, ceiling))

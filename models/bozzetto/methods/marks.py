@@ -20,7 +20,7 @@ SECRET = {"message": "1011001110001111", "secret": "a", "nonce": 0}
 
 def tree_ring(bed: Bed, seeds: int) -> Measured:
     """Marked and unmarked pictures of the same seeds, attacked, inverted and told apart; control: another key."""
-    n = 3 * seeds
+    n = 2 * seeds
     told = subjects(n)
     rings, other = bed("ring_noise", seed=0), bed("ring_noise", seed=0, key=7)
     guider = bed.guider(bed.texts([s.prompts[0] for s in told]))
