@@ -18,6 +18,7 @@ BENCHES = {
     "editor": "engine.bench.editor",
     "model": "models.bozzetto.bench",
     "methods": "models.bozzetto.methods",
+    "compat": "engine.bench.compat",
 }  # each has run(**options) -> figures by name, and may have table(figures) -> lines
 COUNTED = {"durability": "kills", "model": "number", "methods": "seeds"}  # what `--count` counts
 

@@ -8,10 +8,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import groupby
 from pathlib import Path
 
 from engine import events
 from engine.cli.parser import make_parser
+from engine.compat import core_table
+from engine.compat.core_info import CORE
+from engine.registry import load
 from engine.settings import Settings
 from models.bozzetto.methods.page import page
 from tests.house.source import ROOT
@@ -72,8 +76,24 @@ def methods() -> Iterator[str]:
     return page(json.loads((ROOT / "docs" / "methods.json").read_text("utf-8")))
 
 
+def comfyui() -> Iterator[str]:
+    """Yield the core classes of ComfyUI that are here, by category, and those that are not."""
+    specs = load(Settings()).specs
+    present = core_table.here(specs)
+    yield from ("| category | works | partly: what differs |", "|---|---|---|")
+    for category, members in groupby(present, key=lambda s: s.category.removeprefix(CORE)):
+        names = [s.id for s in members]
+        whole = ", ".join(f"`{name}`" for name in names if name not in core_table.PARTIAL)
+        part = " ".join(f"`{n}`: {core_table.PARTIAL[n]}" for n in names if n in core_table.PARTIAL)
+        yield f"| {category} | {whole} | {part} |"
+    yield from ("", "Not here yet, by what they wait for:", "")
+    for why, absent in core_table.missing(specs).items():
+        yield f"- {why}: {', '.join(f'`{name}`' for name in absent)}"
+
+
 MAKERS: dict[str, Callable[[], Iterator[str]]] = {
     "routes": routes, "events": event_rows, "commands": commands, "settings": settings, "methods": methods,
+    "comfyui": comfyui,
 }  # fmt: skip
 
 
