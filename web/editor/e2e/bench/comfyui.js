@@ -94,6 +94,7 @@ async function one(page, size, graph) {
   await page.evaluate(() => {
     const { canvas } = Reflect.get(window, "app");
     canvas.ds.scale = 1;
+    canvas.ds.offset[0] = canvas.ds.offset[1] = 200; // the first nodes are in sight
     canvas.setDirty(true, true);
   });
   const near = await movedFps(page, at);
