@@ -15,6 +15,7 @@ import { FilesPanel } from "../documents/FilesPanel";
 import { ImportedDialog } from "../documents/ImportedDialog";
 import { OwnTab } from "../documents/OwnTab";
 import { SaveStatus } from "../documents/SaveStatus";
+import { StalePage } from "../documents/StalePage";
 import { FormSwitch } from "../form/FormSwitch";
 import { Autosave } from "../state/autosave";
 import { GalleryPanel } from "./gallery/GalleryPanel";
@@ -70,6 +71,7 @@ export const formViews: readonly ComponentType[] = [
 export const services: readonly ComponentType[] = [
   Autosave,
   OwnTab,
+  StalePage,
   DropTarget,
   ImportedDialog,
   ProblemKeys,

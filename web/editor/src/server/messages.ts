@@ -155,6 +155,7 @@ export const zSystem = z.looseObject({
   queue: zQueue,
   seq: z.number(),
   started: z.number(),
+  build: z.string().default(""),
 });
 export type System = z.infer<typeof zSystem>;
 
