@@ -115,15 +115,17 @@ def _node(
     spec = specs.get(kind)
     if spec is None:
         report.remark(name, f"There is no node class {kind!r} here; its values and links are kept.", "unknown")
-    given = plain.get("inputs")
+    written = plain.get("inputs")
+    given: dict[str, Any] = written if isinstance(written, dict) else {}
     inputs: dict[str, Any] = {}
-    for field, value in (given if isinstance(given, dict) else {}).items():
+    spec = None if spec is None else spec.taking(field for field, value in given.items() if is_link(value))
+    for field, value in given.items():
         if is_link(value):
             source = str(value[0])
             kept = Link(ids.get(source, source), output_name(_spec(prompt, source, specs), int(value[1])))
         else:
             kept = value[LITERAL] if isinstance(value, dict) and value.keys() == {LITERAL} else value
-        if spec is not None and spec.input(field) is None:
+        if spec is not None and spec.input(field) is None and not (spec.open and isinstance(kept, Link)):
             continue  # as there, what a class does not declare is ignored
         inputs[field] = kept if spec is None or isinstance(kept, Link) else fitted(spec, field, kept, name, report)
     return WorkflowNode(kind, inputs)

@@ -26,6 +26,7 @@ from engine.compat.ui_format import from_ui
 from engine.compat.widgets import Slot, aligned
 from engine.errors import BadFile
 from engine.node import NodeSpec
+from engine.pictures import embedded_parameters
 from engine.registry import load
 from engine.settings import Settings
 from engine.workflow import Link, Workflow
@@ -334,6 +335,19 @@ def test_pictures_give_a1111s_text(form: str) -> None:
     assert found.report.source == "a1111"
     with pytest.raises(BadFile, match="no workflow"):
         open_file(picture(form), specs())
+
+
+def test_a_comment_of_another_kind_is_read_or_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, buffer, exif = Pil.new("RGB", (4, 4)), io.BytesIO(), Pil.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + PARAMETERS.encode()
+    image.save(buffer, "JPEG", exif=exif)
+    assert embedded_parameters(buffer.getvalue()) == PARAMETERS
+
+    def broken(self: Pil.Image) -> Pil.Exif:
+        raise OSError("broken")
+
+    monkeypatch.setattr(Pil.Image, "getexif", broken)
+    assert embedded_parameters(buffer.getvalue()) is None
 
 
 def test_bodies_of_requests_hold_workflows_too() -> None:
