@@ -1,1 +1,0 @@
-var e={open:`_open_1xzmm_1`,thumb:`_thumb_1xzmm_7`,bar:`_bar_1xzmm_20`,split:`_split_1xzmm_35`,stage:`_stage_1xzmm_40`,picture:`_picture_1xzmm_49`,layer:`_layer_1xzmm_50`,boxes:`_boxes_1xzmm_69`,box:`_box_1xzmm_69`,corner:`_corner_1xzmm_97`,list:`_list_1xzmm_107`,end:`_end_1xzmm_125`,said:`_said_1xzmm_131`,editor:`_editor_1xzmm_135`,swatch:`_swatch_1xzmm_141`};export{e as t};
