@@ -172,7 +172,7 @@ def collage(bed: Bed, seeds: int) -> Measured:
                margin=0.5),
         Figure("layer found in its place (control: SDEdit)", mean(done), 0.8, mean(edited), 2 * seeds, "attention",
                margin=0.15),
-        Figure("edges of layers, of what they were (control: by the autoencoder alone)", mean(calm), 0.6, mean(rough), seeds, "harmony",
+        Figure("edges of layers, of the collage's (control: decoder)", mean(calm), 0.6, mean(rough), seeds, "harmony",
                most=True),
         Figure("layer of strength .2 kept, dB (control: the layer of .9)", mean(still), 28.0, mean(moved), seeds,
                "held"),

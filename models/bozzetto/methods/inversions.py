@@ -137,8 +137,9 @@ def diffedit(bed: Bed, seeds: int) -> Measured:
     own = bed.decode(clean)
     heat, once = (bed("noise_contrast", bed.model, clean, new_text, old_text, count=n) for n in (10, 1))
     off = (clean.samples - clean.samples.mean((2, 3), keepdim=True)).abs().mean(1)
-    cut = [bed("heatmap_to_mask", h, how, 0.5, 0.5, 1)
-           for h, how in ((heat, "paper"), (once, "paper"), (Heatmap(off, clean.factor), "otsu"))]  # fmt: skip
+    flat = Heatmap(off, clean.factor)
+    cut = [bed("heatmap_to_mask", h, how, 0.5, 0.5, 0) for h, how in ((heat, "paper"), (once, "paper"), (flat, "otsu"))]
+    room = bed("heatmap_to_mask", heat, "paper", 0.5, 0.5, 1)  # for the edit, so that no rim of the old thing is left
     found, single, alone = (
         mean(overlap(m > 0.5, t) for m, t in zip(c.mask.values.numpy(), truth, strict=True)) for c in cut
     )  # fmt: skip
@@ -146,7 +147,7 @@ def diffedit(bed: Bed, seeds: int) -> Measured:
     oracle = bed("grow_mask", mask_value(truth), 4)
     edited, ideal = (
         bed.decode(bed("replay", made, bed.guider(new_text), bed("keep_trajectory", made, mask)))
-        for mask in (cut[0].mask, oracle)
+        for mask in (room.mask, oracle)
     )  # fmt: skip
     sigmas = bed("sigmas_by_strength", bed.model, "simple", 20, 0.7)
     free = bed.decode(bed("sdedit", bed.model, new_text, bed.text(""), clean, sigmas, seed=0, cfg=SCALE))
@@ -161,5 +162,5 @@ def diffedit(bed: Bed, seeds: int) -> Measured:
                seeds, "ceiling"),
         Figure("background kept, dB (control: SDEdit at .7)", kept, 30.0, lost, seeds, "background", margin=6.0),
     )  # fmt: skip
-    pictures = {"picture": own[0], "map and mask": shown(cut[0].image)[0], "edited": edited[0], "SDEdit": free[0]}
+    pictures = {"picture": own[0], "map and mask": shown(room.image)[0], "edited": edited[0], "SDEdit": free[0]}
     return Measured(figures, pictures)
