@@ -87,7 +87,8 @@ class Expansion(Value):
 
     `nodes` is as in a workflow file. A link `["@", name]` means the expanding node's own input `name`.
     `outputs` maps each of the node's outputs to a link into `nodes`. Further names that links to `@` may use: `given`
-    are values, `outer` outputs of nodes of the graph around. `memo` is told to the nodes of the run (`ctx.memo`).
+    are values, `outer` outputs of nodes of the graph around. `memo`, by id in `nodes`, is told to the nodes of the run
+    (`ctx.memo`, by full id).
     """
 
     nodes: dict[str, Any]

@@ -28,11 +28,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Registry:
-    """Nodes by id: `specs` as data, `functions` to call as `(context, **inputs)`; `failed` packs with their reasons."""
+    """Nodes by id: `specs` as data, `functions` to call as `(context, **inputs)`; `failed` packs with their reasons.
+
+    `marks`: of nodes that know more about when their results change, see `engine.call.Services`.
+    """
 
     specs: dict[str, NodeSpec] = field(default_factory=dict)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, Callable[..., str | None]] = field(default_factory=dict)
 
     def add(self, function: Callable[..., Any], *, pack: str = "", code: str = "") -> None:
         """Add one `@node` function; ValueError if its id is taken."""
@@ -59,17 +63,24 @@ class Registry:
 
     def add_pack(self, place: Path) -> None:
         """Add a custom pack (a folder of Python files or one file); `failed` says why where one adds nothing."""
-        before = dict(self.specs), dict(self.functions)
-        name = place.name if place.is_dir() else place.stem
+        name = pack_name(place)
         code = digest_of_code(place)
-        try:
+
+        def read() -> None:
             for file in _python_files(place):
-                module = _import_file(file, _module_name(f"custom_nodes.{name}", place, file))
+                module = import_file(file, _module_name(f"custom_nodes.{name}", place, file))
                 self.add_module(module, pack=name, code=code)
-        except (Exception, SystemExit) as error:
-            log.exception("node pack %s failed to load", name)
-            self.failed[name] = f"{type(error).__name__}: {error}"
-            self.specs, self.functions = before
+
+        self.attempt(name, read)
+
+    def attempt(self, pack: str, read: Callable[[], None]) -> None:
+        """Let `read` add a pack; if it fails, nothing of it is kept and `failed` says why."""
+        before = dict(self.specs), dict(self.functions), dict(self.marks)
+        error = tried(read)
+        if error is not None:
+            log.error("node pack %s failed to load", pack, exc_info=error)
+            self.failed[pack] = f"{type(error).__name__}: {error}"
+            self.specs, self.functions, self.marks = before
 
     def catalogue(self, source: str) -> dict[str, Any]:
         """Return the catalogue that clients read: nodes, socket types, failed packs and the hash of its source."""
@@ -81,13 +92,27 @@ class Registry:
         }
 
 
-def load(settings: Settings) -> Registry:
+def load(settings: Settings, registry: Registry | None = None) -> Registry:
     """Import the built-in nodes and the packs of the custom node folders."""
-    registry = Registry()
+    registry = registry or Registry()
     registry.add_package("nodes")
     for pack in packs(settings.custom_nodes):
         registry.add_pack(pack)
     return registry
+
+
+def tried(call: Callable[[], Any]) -> Exception | SystemExit | None:
+    """Call code of a plugin outside a step; return what it raised. This is a boundary: anything may go wrong in it."""
+    try:
+        call()
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
+def pack_name(place: Path) -> str:
+    """Return the name of the pack at a place."""
+    return place.name if place.is_dir() else place.stem
 
 
 def packs(folders: Iterable[Path]) -> Iterator[Path]:
@@ -105,7 +130,7 @@ def catalogue_path(settings: Settings) -> Path:
 
 def source_hash(settings: Settings) -> str:
     """Return the hash of all code that declares nodes, so that a cached catalogue is known to be right."""
-    own = [ROOT / "engine" / name for name in ("node.py", "spec.py", "types.py", "registry.py", "diffusion")]
+    own = [ROOT / "engine" / name for name in ("node.py", "spec.py", "types.py", "registry.py", "diffusion", "compat")]
     return digest_of_code(ROOT / "nodes", *own, *packs(settings.custom_nodes))
 
 
@@ -161,7 +186,8 @@ def _python_files(place: Path) -> list[Path]:
     return sorted(files, key=lambda f: (f.parent, f.name != "__init__.py", f.name))
 
 
-def _import_file(file: Path, name: str) -> ModuleType:
+def import_file(file: Path, name: str) -> ModuleType:
+    """Import a file as the module `name`, once."""
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(file):
         return loaded  # another module of its pack has imported it

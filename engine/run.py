@@ -290,8 +290,8 @@ class Run:
                 own[spec.name] = Given(results[spec.name], spec.type, source_of(own[spec.name]))
         own |= {name: Link(*link) for name, link in expansion.outer.items()}
         own |= {name: self._given(node, value) for name, value in expansion.given.items()}
-        self._memo.update(expansion.memo)
         prefix = f"{node.id}/{index}/"
+        self._memo |= {prefix + name: noted for name, noted in expansion.memo.items()}
         nodes, outputs = expand(expansion, node, prefix, own, outer=self.plan.nodes, specs=self.services.specs)
         self.plan.add(node.id, nodes)
         self._expanded.setdefault(node.id, {})[index] = outputs, event

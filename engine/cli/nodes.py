@@ -13,6 +13,7 @@ from typing import Any
 
 from engine import registry
 from engine.cli.parser import settings_of
+from engine.compat import packs
 from engine.errors import NotFound
 from engine.node import InputSpec, NodeSpec
 from engine.settings import Settings
@@ -41,7 +42,7 @@ def catalogue(settings: Settings) -> dict[str, Any]:
     cached = registry.read_catalogue(settings)
     if cached is None:
         print("Reading the nodes (once after a change)", file=sys.stderr)
-        cached = registry.write_catalogue(settings, registry.load(settings))
+        cached = registry.write_catalogue(settings, packs.load_all(settings))
     return cached
 
 

@@ -23,6 +23,10 @@ Network = Callable[[Tensor, Tensor, Cond], Tensor]
 """F(x_in (B, C, h, w), c_noise (B,), cond with B rows) -> prediction (B, C, h, w) without extra channels."""
 
 
+Combine = Callable[[Tensor, float, Tensor, Tensor, float], Tensor]
+"""(x, sigma, c, u, scale) -> x0: how predictions with and without the prompt become one."""
+
+
 @dataclass(frozen=True)
 class Scaling:
     """The three factors of D = c_skip x + c_out F(c_in x) at some sigma, each shaped to multiply x."""
@@ -68,7 +72,8 @@ def to_x0(prediction: Prediction, x: Tensor, out: Tensor, sigma: float | Tensor,
 class Denoiser:
     """A network as D(x, sigma, cond) -> x0. `sigma`: one number, or one per sample (B,).
 
-    `interpolate` tells a table-trained network fractional timesteps instead of the nearest.
+    `interpolate` tells a table-trained network fractional timesteps instead of the nearest; `combine` replaces
+    u + scale (c - u) in classifier-free guidance.
     """
 
     network: Network
@@ -76,6 +81,7 @@ class Denoiser:
     prediction: Prediction
     sigma_data: float = 0.5
     interpolate: bool = False
+    combine: Combine | None = None
 
     def __call__(self, x: Tensor, sigma: float | Tensor, cond: Cond) -> Tensor:
         """Denoise x (B, C, h, w) under one condition, whose rows (1 or B) are spread over the batch."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from engine import graph, registry, workflow
 from engine.call import Services
+from engine.compat import packs
+from engine.compat import requests as comfyui
 from engine.disk import Disk
 from engine.errors import SfumatoError
 from engine.events import Event
@@ -41,7 +43,7 @@ class Engine:
             device=device,
             extra=settings.extra_model_paths,
         )
-        self.registry = registry.load(settings)
+        self.registry = packs.load_all(settings, self.files)
         self._disk = Disk(settings.data_dir / "store", DISK_BUDGET) if settings.cache == "disk" else None
         self._budget = budget // STORE_SHARE
         engine = ROOT / "engine"
@@ -51,7 +53,7 @@ class Engine:
 
     def catalogue(self) -> dict[str, Any]:
         """Make the node catalogue anew, since choices follow what is there, and cache it for the server."""
-        self.registry = registry.load(self.settings)
+        self.registry = packs.load_all(self.settings, self.files)
         return registry.write_catalogue(self.settings, self.registry)
 
     def tokens(self, kind: str, name: str, text: str) -> JsonObject:
@@ -95,6 +97,7 @@ class Engine:
             files=self.files,
             file_digest=self._file_digest,
             numeric=self._numeric,
+            marks=self.registry.marks,
         )
 
     def _file_digest(self, kind: str, name: str) -> str:
@@ -116,6 +119,8 @@ class JobExecutor:
         return {
             "catalogue": lambda _: self.engine.catalogue(),
             "models": lambda _: {"models": list(cards(self.engine.models))},
+            "comfyui_check": lambda asked: comfyui.check(self.engine, asked),
+            "comfyui_info": lambda asked: comfyui.info(self.engine, asked),
             "tokens": lambda asked: self.engine.tokens(**asked),
         }
 

@@ -12,7 +12,7 @@ import web
 from tests.house.source import ROOT, sources
 
 HEAVY = ("torch", "diffusers", "transformers", "cv2", "scipy")
-WITH_TORCH = ("engine.diffusion",)
+WITH_TORCH = ("engine.diffusion", "engine.compat.shims")
 ENGINE_SECONDS = 0.3
 PROBE = """
 import importlib, json, sys, time

@@ -1,0 +1,55 @@
+"""What the server asks a worker for ComfyUI's clients: is this prompt right, and what node classes are there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from engine.compat.core_info import CORE, info_of
+from engine.compat.packs import PackRegistry
+from engine.compat.v1_check import check as checked
+from engine.context import Files, Models
+from engine.errors import NotFound
+
+
+class Worker(Protocol):
+    """What of a worker's engine is needed."""
+
+    registry: PackRegistry
+
+    @property
+    def models(self) -> Models:
+        """Weights by name."""
+
+    @property
+    def files(self) -> Files:
+        """Files by name."""
+
+
+def check(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
+    """Check a `prompt` for its `targets`; see `engine.compat.v1_check.Checked`."""
+    targets = asked.get("targets")
+    return checked(asked["prompt"], engine.registry, targets=targets, names=lambda kind: names(engine, kind)).to_json()
+
+
+def info(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return `/object_info`: all classes, or the one called `name`."""
+    wanted = asked.get("name")
+    registry = engine.registry
+    found: dict[str, Any] = {}
+    for name, spec in registry.specs.items():
+        if wanted in (None, name) and name not in registry.classes and spec.category.startswith(CORE):
+            found[name] = info_of(spec, lambda kind: sorted(names(engine, kind)))
+    for name, each in registry.classes.items():
+        if wanted in (None, name):
+            each.read()
+            found[name] = each.info()
+    return found
+
+
+def names(engine: Worker, kind: str) -> Collection[str]:
+    """Return the names of the files of a kind."""
+    try:
+        return engine.files.names(kind) if kind in ("input", "output") else engine.models.names(kind)
+    except NotFound:
+        return ()
