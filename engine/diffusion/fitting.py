@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from engine.diffusion import patches
+from engine.diffusion import patch_ops, patches
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.levels import Levels
 from engine.diffusion.noise import derived
@@ -144,7 +144,7 @@ def _low_rank(weights: Mapping[str, nn.Parameter], rank: int, seed: int) -> _Cha
     def deltas(parameters: Parameters) -> dict[str, Tensor]:
         stems = {name: name.removesuffix(".weight") for name in weights}
         return {
-            name: patches.low_rank(
+            name: patch_ops.low_rank(
                 {"down": parameters[f"{s}.lora_A.weight"], "up": parameters[f"{s}.lora_B.weight"]}, weights[name]
             ) for name, s in stems.items()
         }  # fmt: skip

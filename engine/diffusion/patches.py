@@ -1,47 +1,45 @@
 """Weight patches: read from a file or a graph, matched to a loaded module's own parameters, baked by pointer swap.
 
-A patch is a set of changes dW = W' - W, one per parameter. Changes of a parameter are added in float32 and cast once.
-The original parameters are never written to, so leaving a patch restores the model bit for bit.
-LoRA: Hu et al. 2021, arXiv 2106.09685: dW = (alpha / r) B A.
+A patch is a set of changes dW = W' - W, one per parameter, each taken against the model's own W, so that several add up
+in any order. Changes of a parameter are added in float32 and cast once. The original parameters are never written to,
+so leaving a patch restores the model bit for bit.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
+from engine.diffusion import patch_ops
+from engine.diffusion.patch_ops import ROLES
 from engine.errors import BadFile
-
-Parts = Mapping[str, Tensor]
-"""The tensors of one parameter's change, by role."""
-
-Op = Callable[[Parts, Tensor], Tensor]
-"""(parts, weight) -> dW in float32, of the weight's shape; ValueError if the shapes do not fit."""
 
 MATCH_MIN = 0.5
 ALIASES = {"to_out_0": "to_out"}  # the old diffusers layout names the projection without its index
 PREFIXES = {
+    "text_2": (
+        "lora_te2_text_model_", "lora_te2_", "base_model.model.text_encoder_2.text_model.",
+        "text_encoder_2.text_model.", "text_encoder_2.", "text_encoders.clip_g.transformer.text_model.",
+        "clip_g.transformer.text_model.",
+    ),
     "text": (
         "lora_te1_text_model_", "lora_te_text_model_", "base_model.model.text_encoder.text_model.",
         "text_encoder.text_model.", "base_model.model.text_model.", "text_model.", "text_encoder.",
+        "text_encoders.clip_l.transformer.text_model.", "clip_l.transformer.text_model.",
     ),
+    "other": ("bundle_emb.",),
     "unet": (
-        "lora_unet_", "lycoris_unet_", "base_model.model.unet.", "unet.", "base_model.model.", "diffusion_model.",
+        "lora_unet_", "lycoris_unet_", "lycoris_", "base_model.model.unet.", "unet.", "base_model.model.",
+        "diffusion_model.",
     ),
 }  # fmt: skip
-OTHER_TEXT = ("lora_te2_", "text_encoder_2.")  # the second encoder of SDXL
-ROLES = {
-    ".lora_down.weight": "down", ".lora_A.weight": "down", ".lora_A.default.weight": "down",
-    "_lora.down.weight": "down", ".lora.down.weight": "down", ".lora_linear_layer.down.weight": "down",
-    ".lora_up.weight": "up", ".lora_B.weight": "up", ".lora_B.default.weight": "up",
-    "_lora.up.weight": "up", ".lora.up.weight": "up", ".lora_linear_layer.up.weight": "up",
-    ".lora_mid.weight": "mid", ".alpha": "alpha", ".diff": "diff", ".diff_b": "diff_b",
-}  # fmt: skip
+"""How keys begin, by what they change. The order is that in which it is asked; what begins otherwise is the U-Net's."""
+
+PAIR = {"text": "clip_l_", "text_2": "clip_g_"}
+"""Where the parts of two text encoders lie in a module that holds both."""
 
 
 @dataclass(frozen=True)
@@ -74,37 +72,8 @@ class Changes:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def low_rank(parts: Parts, weight: Tensor) -> Tensor:
-    """Return (alpha / r) B A; with `mid` C the Tucker form sum_rs B_or C_rs A_si. Without alpha the factor is 1."""
-    down, up = parts["down"].float(), parts["up"].float()
-    rank = down.shape[0]
-    scale = float(parts["alpha"]) / rank if "alpha" in parts else 1.0
-    if not math.isfinite(scale):
-        raise ValueError("alpha is not a number")
-    if "mid" in parts:
-        delta = torch.einsum("or,rskl,si->oikl", up.flatten(1), parts["mid"].float(), down.flatten(1))
-    else:
-        if up.flatten(1).shape[1] != rank:
-            raise ValueError(f"ranks {up.flatten(1).shape[1]} and {rank} differ")
-        delta = up.flatten(1) @ down.flatten(1)  # (out, r) (r, in k k)
-    if delta.shape[0] != weight.shape[0] or delta.numel() != weight.numel():
-        raise ValueError(f"{tuple(delta.shape)} does not fit {tuple(weight.shape)}")
-    return scale * delta.reshape(weight.shape)
-
-
-def difference(parts: Parts, weight: Tensor) -> Tensor:
-    """Return the stored difference itself."""
-    if parts["diff"].shape != weight.shape:
-        raise ValueError(f"{tuple(parts['diff'].shape)} does not fit {tuple(weight.shape)}")
-    return parts["diff"].float()
-
-
-OPS: Mapping[frozenset[str], Op] = {frozenset({"down", "up"}): low_rank, frozenset({"diff"}): difference}
-"""An op by the roles that it cannot do without; `alpha` and `mid` are optional."""
-
-
 def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) -> Changes:
-    """Match a LoRA file (kohya, diffusers or PEFT names) to a module, by a table made from the module itself.
+    """Match a LoRA file (kohya, LyCORIS, diffusers or PEFT names) to a module, by a table made from the module itself.
 
     `component` is unet or text. BadFile if under half of the component's entries match; none at all is no error, since
     a file may hold only the other component.
@@ -113,19 +82,15 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
     parameters = dict(module.named_parameters())
     deltas: dict[str, Tensor] = {}
     matched, unmatched, wrong = [], [], []
-    for stem, parts in _entries(tensors, component).items():
-        path = table.get(_plain(stem, component))
-        ops = [op for needed, op in OPS.items() if needed <= parts.keys()]
-        if path is None or not ops:
-            unmatched.append(stem)
-            continue
+    for (stem, plain), parts in _entries(tensors, module, component).items():
+        path = table.get(plain)
         try:
-            found = {path: ops[0](parts, parameters[path])}
-            if "diff_b" in parts:
-                bias = path.removesuffix("weight") + "bias"
-                found[bias] = difference({"diff": parts["diff_b"]}, parameters[bias])
+            found = None if path is None else _changed(parts, path, parameters)
         except (ValueError, RuntimeError, LookupError, ArithmeticError):
             wrong.append(stem)
+            continue
+        if found is None:
+            unmatched.append(stem)
             continue
         for name, delta in found.items():
             deltas[name] = deltas[name] + delta if name in deltas else delta
@@ -135,6 +100,16 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
     if total and len(matched) < MATCH_MIN * total:
         raise BadFile(f"The LoRA is for another model: of {total} entries {report}.")
     return Changes(deltas, report)
+
+
+def _changed(parts: patch_ops.Parts, path: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return the changes of a layer's weight, and of its bias where the file has one; None if no role is known."""
+    bias = path.removesuffix("weight") + "bias"
+    found = {path: patch_ops.change(parts, parameters[path])}
+    if "diff_b" in parts:
+        found[bias] = patch_ops.difference({"diff": parts["diff_b"]}, parameters[bias])
+    known = {name: delta for name, delta in found.items() if delta is not None}
+    return known or None
 
 
 def read_delta(tensors: Mapping[str, Tensor], module: nn.Module, component: str) -> Changes:
@@ -154,38 +129,53 @@ KINDS: Mapping[str, Reader] = {"lora": read_lora, "delta": read_delta}
 def key_table(module: nn.Module) -> dict[str, str]:
     """Return, for each layer with a weight, its path with `_` for `.` -> the weight's parameter name.
 
-    `_` is ambiguous, so paths are never taken apart; a name that two layers would share is left out.
+    `_` is ambiguous, so paths are never taken apart; a name that two layers would share is left out. A module may have
+    other names for its layers: pairs (theirs, ours) of beginnings with their dot, in its attribute `names_elsewhere`.
     """
-    names = [name for name, _ in module.named_parameters() if name.endswith(".weight")]
-    spelled: dict[str, list[str]] = {}
-    for name in names:
-        plain = name.removesuffix(".weight").replace(".", "_")
-        spelled.setdefault(plain, []).append(name)
-        for tail, alias in ALIASES.items():
-            if plain.endswith(tail):
-                spelled.setdefault(plain.removesuffix(tail) + alias, []).append(name)
-    return {plain: found[0] for plain, found in spelled.items() if len(found) == 1}
+    spelled: dict[str, set[str]] = {}
+    for name, _ in module.named_parameters():
+        if name.endswith(".weight"):
+            for path in _spellings(name.removesuffix("weight"), module):
+                spelled.setdefault(path.rstrip(".").replace(".", "_"), set()).add(name)
+    return {plain: next(iter(found)) for plain, found in spelled.items() if len(found) == 1}
 
 
-def _entries(tensors: Mapping[str, Tensor], component: str) -> dict[str, dict[str, Tensor]]:
-    """Group a file's tensors by layer, for one component; an unknown role keeps its whole key."""
-    found: dict[str, dict[str, Tensor]] = {}
+def _spellings(path: str, module: nn.Module) -> Iterator[str]:
+    """Yield how a layer's path, with its last dot, may be written."""
+    yield path
+    yield path.replace("text_model.", "")
+    for tail, alias in ALIASES.items():
+        if path.replace(".", "_").endswith(f"{tail}_"):
+            yield path.replace(".", "_").removesuffix(f"{tail}_") + alias
+    for theirs, ours in getattr(module, "names_elsewhere", ()):
+        if path.startswith(ours):
+            yield theirs + path.removeprefix(ours)
+
+
+def _entries(
+    tensors: Mapping[str, Tensor], module: nn.Module, component: str
+) -> dict[tuple[str, str], dict[str, Tensor]]:
+    """Group a component's tensors by layer: (the key without its role, the layer's name in `key_table`) -> by role.
+
+    An unknown role keeps its whole key.
+    """
+    pair = component == "text" and any(name.startswith("clip_g.") for name, _ in module.named_parameters())
+    places = PAIR if pair else {component: ""}
+    found: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        if _component(key) == component:
+        kind, start = _beginning(key)
+        if kind in places:
             suffix = max((s for s in ROLES if key.endswith(s)), key=len, default="")
-            found.setdefault(key.removesuffix(suffix) if suffix else key, {})[ROLES.get(suffix, key)] = tensor
+            stem = key.removesuffix(suffix) if suffix else key
+            plain = places[kind] + stem.removeprefix(start).replace(".", "_").replace("_processor_", "_")
+            found.setdefault((stem, plain), {})[ROLES.get(suffix, key)] = tensor
     return found
 
 
-def _component(key: str) -> str:
-    if key.startswith(OTHER_TEXT):
-        return "text_2"
-    return "text" if key.startswith(PREFIXES["text"]) else "unet"
-
-
-def _plain(stem: str, component: str) -> str:
-    prefix = next((p for p in PREFIXES.get(component, ()) if stem.startswith(p)), "")
-    return stem.removeprefix(prefix).replace(".", "_").replace("_processor_", "_")
+def _beginning(key: str) -> tuple[str, str]:
+    """Return what a key changes, and the beginning that says so."""
+    found = ((kind, start) for kind, starts in PREFIXES.items() for start in starts if key.startswith(start))
+    return next(found, ("unet", ""))
 
 
 # Applying ------------------------------------------------------------------------------------------------------------

@@ -137,8 +137,11 @@ def test_what_does_not_fit_is_reported_and_too_much_of_it_fails(unet):
     assert "1 without a counterpart (lora_unet_nowhere), 1 of another shape" in str(report)
     with pytest.raises(BadFile, match="another model: of 3 entries 1 matched"):
         read_lora({**dict(zip(kohya(LINEAR), factors(unet, LINEAR), strict=False)), **wrong, **alien}, unet, "unet")
-    with pytest.raises(BadFile, match="hada_w1_a"):
-        read_lora({"lora_unet_x.hada_w1_a": torch.zeros(2, 2)}, unet, "unet")
+    with pytest.raises(BadFile, match=r"proj_in\.glora_a"):
+        read_lora({d.replace("lora_down.weight", "glora_a"): torch.zeros(2, 2)}, unet, "unet")
+    half = {kohya(LINEAR)[0].replace("lora_down.weight", "hada_w1_a"): torch.zeros(2, 2)}
+    with pytest.raises(BadFile, match="0 matched, 1 without a counterpart"):
+        read_lora(half, unet, "unet")
 
 
 BROKEN = {

@@ -4,8 +4,8 @@ A new family is one new file in this folder that ends in `FAMILY = ...`; no list
 
 1. A detector, `recognise`: `Verdict.of(name, signs, against)` over keys, shapes and configs, never weights. `signs`
    must all be there, `against` may not; their texts name keys and shapes, since people read them when nothing fits.
-   Families are asked in the order of `order`: the one with the sharper signs first (PixArt before SANA). 10 to 49 are Stable
-   Diffusion's, 50 to 59 parts in files of their own, 100 and up those with transformers.
+   Families are asked in the order of `order`: the one with the sharper signs first (PixArt before SANA). 10 to 49 are
+   Stable Diffusion's, 50 to 59 parts in files of their own, 100 and up those with transformers.
 2. Configs: those of a diffusers folder (`Source.configs`), or read from the shapes of a single file (`shapes.py` does
    it for Stable Diffusion); what no file stores is a constant of the family, and its card says so.
 3. `build`: a diffusers or transformers class made with `load.on_meta`, filled by `load.assign` (strict, no copy) from
@@ -17,6 +17,7 @@ A new family is one new file in this folder that ends in `FAMILY = ...`; no list
      x_in is (1 - s) x0 + s eps, c_noise is 1000 s and the answer eps - x0;
    - clip: `condition(prompt, skip=...) -> Cond`, and `text.TextNetwork` where words can be told apart;
    - vae: `autoencoder.Autoencoder`, with its `LatentFormat` (channels, pixels per cell, scale and shift).
+   Where LoRA files name layers as an original layout does, `module.names_elsewhere` says so (`patches.key_table`).
 4. `parts`: what is there, its number of parameters, and the options of its description: of a model `channels`,
    `factor`, `size` (pixels per side that it was made for), of a vae `channels`, `factor`, `width` (`decode_widths`).
 5. A `card`: one `Reason` per entry, with what in the file says so.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.diffusion import attention, levels
 from engine.diffusion.denoiser import Denoiser, Prediction
+from engine.diffusion.families import ldm
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.levels import Levels
 from engine.diffusion.patches import Report
@@ -95,7 +96,7 @@ class UNet:
         own = x.new_tensor([[height, wide, 0, 0, height, wide, AESTHETIC]])
         sizes = cond.extra.get("sizes", own).expand(len(x), 7)
         chosen = sizes[:, :6] if count == 6 else sizes[:, [0, 1, 2, 3, 6]]
-        weight = self.module.add_embedding.linear_1.weight
+        weight = self.module.conv_in.weight
         return {"text_embeds": pooled.to(weight), "time_ids": chosen.to(weight)}
 
     def _check(self, x: Tensor, cond: Cond) -> None:
@@ -125,6 +126,7 @@ def build_unet(
     module = on_meta(lambda: UNet2DConditionModel.from_config(dict(config)), config, "U-Net")
     assign(module, weights, place, "U-Net")
     attention.install(module)
+    module.names_elsewhere = tuple(ldm.unet_names(config))  # for patches
     prediction = str(schedule.get("prediction_type", "epsilon"))
     if prediction == MEASURED:
         unet = UNet(module, levels_of(schedule), "eps", factor)
