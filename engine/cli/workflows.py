@@ -6,16 +6,18 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine import graph, workflow
 from engine.cli.nodes import catalogue
 from engine.cli.parser import settings_of
-from engine.compat.convert import is_foreign, open_file, opened
+from engine.compat.convert import Opened, is_foreign, open_file
 from engine.compat.export import to_api
 from engine.compat.report import Report
 from engine.errors import BadFile, NotFound
+from engine.node import NodeSpec
 from engine.registry import specs_of
 from engine.settings import Settings
 
@@ -31,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
 def validate(args: argparse.Namespace) -> int:
     """Check a whole workflow; WorkflowInvalid lists its problems."""
     specs = specs_of(catalogue(settings_of(args)))
-    built = graph.build(opened(read(args.file), specs).workflow, specs, whole=True)
+    built = graph.build(found_in(args.file, specs).workflow, specs, whole=True)
     print(f"{args.file} is valid: {len(built.nodes)} nodes; running it computes {', '.join(built.wanted)}.")
     return 0
 
@@ -42,7 +44,7 @@ def convert(args: argparse.Namespace) -> int:
     Keys are sorted, so that files differ only where they mean something else.
     """
     specs = specs_of(catalogue(settings_of(args)))
-    found = open_file(_bytes(args.file), specs)
+    found = found_in(args.file, specs)
     result, report = to_api(found.workflow, specs) if args.to == API else (found.workflow.to_json(), found.report)
     _tell(report)
     text = json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -61,12 +63,20 @@ def convert(args: argparse.Namespace) -> int:
 
 def ours(path: Path, settings: Settings) -> Any:
     """Return the workflow in a file as our JSON; one of another program is converted, and what changed is told."""
-    plain = read(path)
-    if not is_foreign(plain):
+    plain = _plain(_bytes(path))
+    if isinstance(plain, dict) and not is_foreign(plain):
         return plain
-    found = opened(plain, specs_of(catalogue(settings)))
+    found = found_in(path, specs_of(catalogue(settings)))
     _tell(found.report)
     return found.workflow.to_json()
+
+
+def found_in(path: Path, specs: Mapping[str, NodeSpec]) -> Opened:
+    """Return the workflow in a file of any kind that can be opened; BadFile names the file."""
+    try:
+        return open_file(_bytes(path), specs)
+    except BadFile as problem:
+        raise BadFile(f"{path} holds no workflow. {problem.message}") from problem
 
 
 def read(path: Path) -> Any:
@@ -78,6 +88,14 @@ def read(path: Path) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as problem:
         raise BadFile(f"{path} is no workflow: it is not valid JSON ({problem}).") from problem
+
+
+def _plain(data: bytes) -> Any:
+    """Return the JSON that a file is, or None."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _tell(report: Report) -> None:
