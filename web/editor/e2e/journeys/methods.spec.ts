@@ -56,14 +56,14 @@ test("a card shows before and after, what it needs and how long it takes; a sear
   const gallery = page.getByRole("region", { name: "Gallery" });
   const fake = gallery.getByRole("button", { name: /Fake picture/ });
   await fake.scrollIntoViewIfNeeded();
-  await loaded(fake.getByTitle("Before"));
-  await loaded(fake.getByTitle("After"));
+  await loaded(fake.locator("[data-which=before]"));
+  await loaded(fake.locator("[data-which=after]"));
   await expect(fake.getByText("under 1 s")).toBeVisible();
   const painted = gallery.getByRole("button", { name: /Painted part/ });
   for (const need of ["a mask", "a picture", "3 min"]) await expect(painted.getByText(need)).toBeVisible();
   await gallery.getByLabel("Search ready-made workflows").fill("text image");
   await expect(fake).toBeHidden();
-  await loaded(gallery.getByRole("button", { name: /Text to image/ }).getByTitle("After"));
+  await loaded(gallery.getByRole("button", { name: /Text to image/ }).locator("[data-which=after]"));
 });
 
 test("what a node reports while it works is drawn as it comes", async ({ page }) => {
@@ -110,7 +110,7 @@ test("words are those of the model's tokenizer; where each of them looked is see
       return new Set(data).size;
     });
   await expect.poll(colours).toBeGreaterThan(10);
-  const grids = view.getByLabel("Grid");
+  const grids = view.getByRole("combobox", { name: "Grid" });
   const before = await heat.getAttribute("aria-label");
   await grids.selectOption({ index: 0 });
   await expect(heat).not.toHaveAttribute("aria-label", before ?? "");

@@ -8,7 +8,7 @@ import { useView } from "../../state/viewStore";
 import { Button } from "../../ui/Button";
 import { TextField } from "../../ui/Field";
 import styles from "./gallery.module.css";
-import { grouped, timeOf } from "./groups";
+import { grouped, plain, timeOf } from "./groups";
 
 export function GalleryPanel() {
   const [examples, setExamples] = useState<readonly Example[] | null>(null);
@@ -78,7 +78,7 @@ function Card({ example }: { example: Example }) {
               key={which}
               src={exampleUrl(group, id, which)}
               alt="" // the name below says it all
-              title={which === "before" ? "Before" : "After"}
+              data-which={which}
               loading="lazy"
               onError={hide}
             />
@@ -86,7 +86,7 @@ function Card({ example }: { example: Example }) {
         </span>
       )}
       <strong>{name}</strong>
-      <span>{sentence}</span>
+      <span>{plain(sentence)}</span>
       {(needs.length > 0 || taken) && (
         <span className={styles.needs}>
           {needs.map((need) => (

@@ -32,6 +32,11 @@ export function grouped(
   });
 }
 
+/** Return a sentence without the marks of Markdown. */
+export function plain(sentence: string): string {
+  return sentence.replace(/[*`]/g, "");
+}
+
 /** Return how long a workflow took where it was measured, for its card. */
 export function timeOf({ seconds, threads }: Example): { text: string; help: string } | null {
   if (seconds === null) return null;
