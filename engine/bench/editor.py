@@ -34,7 +34,7 @@ def run(*, comfyui: bool = False) -> dict[str, Any]:
         raise Unavailable("bench editor needs Chromium, Node.js and the editor's packages: `npm ci` in web/editor.")
     graphs = {size: graph(size) for size in SIZES}
     with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as server:
-        server.seconds_until(server.has_worker)
+        server.seconds_until(server.has_catalogue)
         url = server.url + server.post("/api/session/link")["path"]
         orders: dict[str, Any] = {"sfumato": {"url": url, "graphs": graphs, "toggles": TOGGLES}}
         if comfyui:
