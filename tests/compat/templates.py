@@ -39,7 +39,7 @@ def fetch(folder: Path) -> dict[str, Any] | None:
 
 
 FAMILIES = {"v2-1_768": "sd2 v", "512-inpainting": "sd1 inpaint", "sd_xl_refiner": "sdxl refiner", "sd_xl": "sdxl"}
-SIDE, STEPS = 64, 4  # what pictures and runs are made small to
+SIDE, STEPS = 32, 2  # what pictures and runs are made small to
 
 
 def models(folder: Path, prompt: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from engine.diffusion.attention import Hook, Layer
@@ -109,9 +110,9 @@ def projected(moment: Moment, guided: Tensor, *, eta: float, norm_threshold: flo
         moment.kept["apg"] = difference = average
     dims = (1, 2, 3)
     if norm_threshold > 0:
-        length = difference.norm(dim=dims, keepdim=True)
+        length = vector_norm(difference, dim=dims, keepdim=True)
         difference = difference * (norm_threshold / length.clamp(min=1e-12)).clamp(max=1)
-    unit = moment.c / moment.c.norm(dim=dims, keepdim=True).clamp(min=1e-12)
+    unit = moment.c / vector_norm(moment.c, dim=dims, keepdim=True).clamp(min=1e-12)
     along = (difference * unit).sum(dims, keepdim=True) * unit
     result: Tensor = moment.c + (moment.scale - 1) * (difference - along + eta * along)
     return result
