@@ -35,6 +35,9 @@ class Settings:
 
     host: str = field(default="127.0.0.1", metadata=_says("address to listen on; other than loopback needs a token"))
     port: int = field(default=8187, metadata=_says("port to listen on; 0 takes a free one"))
+    comfyui_port: int = field(
+        default=0, metadata=_says("loopback port where ComfyUI's clients need no token, usually 8188; 0 opens none")
+    )
     token: str | None = field(default=None, metadata=_says("token that clients must show; made at start if not given"))
     no_token: bool = field(default=False, metadata=_says("ask for no token; loopback only"))
     allow_host: str = field(
@@ -91,9 +94,9 @@ def _parse(name: str, text: str) -> Any:
         return tuple(Path(p) for p in text.split(os.pathsep) if p)
     if name == "budget":
         return parse_bytes(text)
-    if name == "port":
+    if name in {"port", "comfyui_port"}:
         if not (text.isascii() and text.isdigit() and int(text) < 2**16):
-            raise BadInput(f"SFUMATO_PORT must be a number from 0 to 65535, got {text!r}.")
+            raise BadInput(f"SFUMATO_{name.upper()} must be a number from 0 to 65535, got {text!r}.")
         return int(text)
     if name == "cache" and text not in get_args(CacheMode):
         raise BadInput(f"SFUMATO_CACHE must be one of {', '.join(get_args(CacheMode))}, got {text!r}.")

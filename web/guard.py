@@ -30,6 +30,11 @@ UPLOAD_PATHS = frozenset({"/api/files", "/api/import"})
 # None of these can be sent by a page of another site without a preflight request, which is never granted.
 UPLOAD_MEDIA = frozenset({"application/octet-stream", "image/png", "image/jpeg", "image/webp", "video/mp4"})
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})  # these can
+# ComfyUI's clients upload as forms, and its own examples post JSON under a form's type.
+FORM_PATHS = frozenset(f"{api}/upload/{what}" for api in ("", "/api") for what in ("image", "mask"))
+SCRIPT_PATHS = frozenset(f"{api}/{what}" for api in ("", "/api") for what in (
+    "prompt", "queue", "interrupt", "history", "free",
+))  # fmt: skip
 SESSION_SECONDS = 30 * 86_400
 SECRET_BYTES = 32
 TICKETS_MAX = 32
@@ -163,13 +168,19 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_body(request: web.Request) -> None:
-    upload = request.method == "POST" and request.path in UPLOAD_PATHS
+    posts = request.method == "POST"
+    upload = posts and request.path in UPLOAD_PATHS | FORM_PATHS
     limit = UPLOAD_BYTES if upload else JSON_BYTES
     if (request.content_length or 0) > limit:
         raise TooLarge(f"This request may hold {limit // 2**20} MiB, it has {request.content_length} bytes.")
     if "Content-Encoding" in request.headers:
         raise WrongMedia("Send the body as it is, without Content-Encoding.")
-    allowed = UPLOAD_MEDIA if upload else {"application/json"}
+    if posts and request.path in FORM_PATHS:
+        allowed = frozenset({"multipart/form-data"})
+    elif posts and request.path in SCRIPT_PATHS and not {"Origin", "Sec-Fetch-Site"} & request.headers.keys():
+        return  # a script: every browser names the origin of a form that it posts
+    else:
+        allowed = UPLOAD_MEDIA if upload else frozenset({"application/json"})
     if request.content_type not in allowed and (request.body_exists or request.content_type in FORMS):
         raise WrongMedia(f"Content-Type must be {' or '.join(sorted(allowed))}, got {request.content_type[:80]}.")
 

@@ -22,7 +22,7 @@ from engine.jobs.leases import Leases
 from engine.jobs.ledger import Ledger
 from engine.registry import read_catalogue
 from engine.settings import Settings
-from web.app import make_app
+from web.app import make_app, make_comfyui_app
 from web.catalogue import Catalogue
 from web.doorbell import Doorbell
 from web.guard import Guard, write_private
@@ -73,32 +73,44 @@ def started(settings: Settings, guard: Guard) -> Iterator[Parts]:
 
 async def run(parts: Parts) -> None:
     """Listen and answer until a signal comes."""
-    runner = web.AppRunner(make_app(parts), access_log=None, auto_decompress=False, shutdown_timeout=STOP_SECONDS)
-    await runner.setup()
+    runner = await _runner(make_app(parts))
+    comfyui = await _runner(make_comfyui_app(parts))
     stop = asyncio.Event()
     with suppress(NotImplementedError):  # Windows, where Ctrl+C raises KeyboardInterrupt instead
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         parts.doorbell.address = await _listen(runner, parts)
+        if parts.settings.comfyui_port:
+            await _open(comfyui, "127.0.0.1", parts.settings.comfyui_port)
         with _announced(parts):
             parts.doorbell.ring()
             await stop.wait()
     finally:
+        await comfyui.cleanup()
         await runner.cleanup()
+
+
+async def _runner(app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    return runner
 
 
 async def _listen(runner: web.AppRunner, parts: Parts) -> str:
     """Open the port and return the server's address."""
     settings = parts.settings
-    try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        reason = os.strerror(error.errno or 0)
-        raise Unavailable(f"Cannot listen on {where}: {reason}. Choose another --port or --host.") from error
+    await _open(runner, settings.host, settings.port)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host.strip('[]') and host[0] != '[' else host}:{runner.addresses[0][1]}"
+
+
+async def _open(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise Unavailable(f"Cannot listen on {host}:{port}: {reason}. Choose another --port or --host.") from error
 
 
 @contextmanager

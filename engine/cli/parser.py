@@ -79,6 +79,10 @@ def make_parser() -> argparse.ArgumentParser:
     _queue(add("queue", "see and change what waits", QUEUE_EPILOG, ("data_dir",)))
     models = add("models", "list the weights that are found, what they are recognised as and why", settings=PLACES)
     models.add_argument("--json", action="store_true", help="print one object")
+    actions = models.add_subparsers(dest="action", metavar="ACTION")
+    convert = actions.add_parser("convert", help="write a .ckpt or .pt file as safetensors, in a process of its own")
+    convert.add_argument("file", type=Path, metavar="FILE", help="the file; nothing in it can run")
+    convert.add_argument("--out", type=Path, metavar="FILE", help="write here instead of beside it")
     thumbnails = add(
         "thumbnails", "make the gallery's pictures of ready-made workflows, and measure them", settings=PLACES
     )
@@ -152,7 +156,7 @@ def _how(name: str) -> dict[str, Any]:
     match name:
         case "no_token":
             return {"action": "store_const", "const": True}
-        case "port":
+        case "port" | "comfyui_port":
             return {"type": _port, "metavar": "N"}
         case "budget":
             return {"type": _size, "metavar": "SIZE"}

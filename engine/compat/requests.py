@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Protocol
 
+from engine import graph
+from engine.compat.api_format import from_api
 from engine.compat.core_info import CORE, info_of
 from engine.compat.packs import PackRegistry
 from engine.compat.v1_check import check as checked
-from engine.context import Files, Models
-from engine.errors import NotFound
+from engine.compat.v1_check import error
+from engine.context import Files
+from engine.errors import NotFound, WorkflowInvalid
 
 
 class Worker(Protocol):
@@ -18,7 +21,7 @@ class Worker(Protocol):
     registry: PackRegistry
 
     @property
-    def models(self) -> Models:
+    def models(self) -> Any:
         """Weights by name."""
 
     @property
@@ -27,9 +30,23 @@ class Worker(Protocol):
 
 
 def check(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
-    """Check a `prompt` for its `targets`; see `engine.compat.v1_check.Checked`."""
-    targets = asked.get("targets")
-    return checked(asked["prompt"], engine.registry, targets=targets, names=lambda kind: names(engine, kind)).to_json()
+    """Check a `prompt` for its `targets`; see `engine.compat.v1_check.Checked`.
+
+    Where something can run, `workflow` and `wanted` are it in our format.
+    """
+    found = checked(
+        asked["prompt"], engine.registry, targets=asked.get("targets"), names=lambda kind: names(engine, kind)
+    )
+    if found.error is not None:
+        return found.to_json()
+    workflow, report = from_api(found.prompt, engine.registry.specs)
+    ours = {old: new for new, old in report.ids.items()}
+    wanted = [ours[id] for id in found.outputs]
+    try:
+        graph.build(workflow, engine.registry.specs, wanted=wanted)
+    except WorkflowInvalid as problems:
+        found.error = error("prompt_outputs_failed_validation", "Prompt outputs failed validation", str(problems))
+    return {**found.to_json(), "workflow": workflow.to_json(), "wanted": wanted}
 
 
 def info(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +62,11 @@ def info(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
             each.read()
             found[name] = each.info()
     return found
+
+
+def models(engine: Worker) -> dict[str, Any]:
+    """Return the names of all weights by kind."""
+    return {kind: sorted(engine.models.names(kind)) for kind in engine.models.kinds()}
 
 
 def names(engine: Worker, kind: str) -> Collection[str]:

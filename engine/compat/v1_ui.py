@@ -31,9 +31,9 @@ def _files(context: Context, extra: Mapping[str, Any]) -> Iterator[FileRef]:
 
 def _file(context: Context, kind: str, name: str) -> FileRef:
     if kind == "temp":
-        from engine.compat.shims import folder_paths
+        from engine.compat.shims.folder_paths import temp
 
-        data = safe_join(folder_paths.temp(), name).read_bytes()
+        data = safe_join(temp(), name).read_bytes()
         suffix = name.rpartition(".")[2]
         return context.files.save(data, prefix="preview", suffix=suffix, media=sniff(data[:16]), temporary=True)
     with context.files.find(kind, name).open("rb") as file:

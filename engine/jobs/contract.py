@@ -157,8 +157,12 @@ class JobStore(Protocol):
         priority: int = 0,
         client: str = "",
         key: str | None = None,
+        id: str | None = None,
     ) -> Job:
-        """Add a job. A `key` that came before returns its job, or raises `Conflict` for another request."""
+        """Add a job, under an `id` that a client has chosen or a new one; Conflict if that is taken.
+
+        A `key` that came before returns its job, or raises `Conflict` for another request.
+        """
 
     def get(self, job: str) -> Job:
         """Return one job with its workflow."""

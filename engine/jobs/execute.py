@@ -103,7 +103,7 @@ class Engine:
     def _file_digest(self, kind: str, name: str) -> str:
         if kind in FILE_KINDS:
             return self.files.digest(kind, name)
-        digest: str = self.models.find(kind, name).digest
+        digest: str = self.models.find(kind, name).digest if name else self.models.library.state(kind)
         return digest
 
 
@@ -121,6 +121,7 @@ class JobExecutor:
             "models": lambda _: {"models": list(cards(self.engine.models))},
             "comfyui_check": lambda asked: comfyui.check(self.engine, asked),
             "comfyui_info": lambda asked: comfyui.info(self.engine, asked),
+            "comfyui_models": lambda _: comfyui.models(self.engine),
             "tokens": lambda asked: self.engine.tokens(**asked),
         }
 

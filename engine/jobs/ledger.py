@@ -46,8 +46,12 @@ class Ledger:
         priority: int = 0,
         client: str = "",
         key: str | None = None,
+        id: str | None = None,
     ) -> Job:
-        """Add a job. A `key` that came before returns its job, or raises `Conflict` for another request."""
+        """Add a job, under an `id` that a client has chosen or a new one; Conflict if that is taken.
+
+        A `key` that came before returns its job, or raises `Conflict` for another request.
+        """
         texts = (json.dumps(workflow), json.dumps(list(wanted)), json.dumps(inputs or {}))
         request = _digest(workflow, list(wanted), inputs or {}, priority, client)
         with self._database.write() as db:
@@ -56,7 +60,9 @@ class Ledger:
                 raise Conflict("This idempotency key came before with another request. Use a new key.")
             if known:
                 return to_job(known)
-            job, now = secrets.token_hex(8), self._clock()
+            job, now = id or secrets.token_hex(8), self._clock()
+            if id and db.execute("SELECT 1 FROM jobs WHERE id = ?", (id,)).fetchone():
+                raise Conflict(f"There is a job {id!r} already. Choose another id, or none.")
             db.execute(
                 "INSERT INTO jobs"
                 "(id, key, request, state, priority, position, client, created, workflow, wanted, inputs)"
