@@ -8,6 +8,7 @@ from aiohttp import web
 
 from web import (
     compat,
+    compat_packs,
     compat_socket,
     pages,
     routes_examples,
@@ -26,6 +27,7 @@ from web.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *routes_jobs.routes.table,
+    *compat_packs.routes.table,
     *routes_nodes.routes.table,
     *routes_workflows.routes.table,
     *routes_files.routes.table,

@@ -13,7 +13,7 @@ from engine.settings import CacheMode, Settings, parse_bytes
 
 COMMANDS = {
     "serve": "serve", "run": "run", "validate": "workflows", "convert": "workflows", "nodes": "nodes",
-    "queue": "queue", "models": "models", "thumbnails": "thumbnails", "bench": "bench",
+    "queue": "queue", "models": "models", "thumbnails": "thumbnails", "packs": "packs", "bench": "bench",
     "test": "suite",
 }  # fmt: skip
 PORT_MAX = 65_535
@@ -87,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
         "thumbnails", "make the gallery's pictures of ready-made workflows, and measure them", settings=PLACES
     )
     thumbnails.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a workflow file; all if left out")
+    _packs(add("packs", "see ComfyUI's node packs, and let one's code run", settings=PLACES))
     _bench(add("bench", "measure how fast or how safe it is here"))
     add("test", "install what the tests need and run them; further arguments go to pytest")
     return parser
@@ -125,6 +126,15 @@ def _queue(command: argparse.ArgumentParser) -> None:
     where = move.add_mutually_exclusive_group(required=True)
     where.add_argument("--before", metavar="ID", help="the job that it shall run just before")
     where.add_argument("--after", metavar="ID", help="the job that it shall run just after")
+
+
+def _packs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one object")
+    actions = command.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("list", help="which packs there are (the default)")
+    for name, help in (("trust", "let its code run, as its files are now"), ("distrust", "no longer let it run")):
+        action = actions.add_parser(name, help=help)
+        action.add_argument("name", metavar="PACK", help="the pack's folder")
 
 
 def _bench(command: argparse.ArgumentParser) -> None:

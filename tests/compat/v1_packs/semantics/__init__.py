@@ -343,7 +343,8 @@ class TestExpandAdd:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"a": ("INT", {"forceInput": True}), "b": ("INT", {"default": 1}), "c": ("INT", {"default": 1})}}
+        one = ("INT", {"default": 1})
+        return {"required": {"a": ("INT", {"forceInput": True}), "b": one, "c": one}}
 
     RETURN_TYPES = ("INT", "STRING")
     FUNCTION = "expand"
@@ -395,13 +396,13 @@ class TestExpandImage:
 class TestLoopOpen:
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"condition": ("BOOLEAN", {"default": True})}, "optional": {"value": (ANY,), "limit": ("INT", {})}}
+        return {"required": {"condition": ("BOOLEAN", {"default": True})}, "optional": {"value": (ANY,)}}
 
     RETURN_TYPES = ("FLOW_CONTROL", ANY)
     RETURN_NAMES = ("flow", "value")
     FUNCTION = "open"
 
-    def open(self, condition, value=None, limit=None):
+    def open(self, condition, value=None):
         return "stub", value if condition else ExecutionBlocker(None)
 
 
