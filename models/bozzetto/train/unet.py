@@ -20,7 +20,7 @@ from models.bozzetto.train.text import WIDTH
 
 SHARDS = 20  # of 2,048 scenes each
 EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
-MIN_SNR, FLOOR, MOST = 5.0, 0.5, 20.0  # weights of the loss over noise levels
+MIN_SNR, FLOOR, MOST = 5.0, 0.5, 60.0  # weights of the loss over noise levels
 TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
     "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
