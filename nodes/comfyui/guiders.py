@@ -38,12 +38,12 @@ def dual_cfg_guider(
         cond2: The second condition alone.
         cfg_conds: How strongly from the second to the first.
         cfg_cond2_negative: How strongly from negative to the second.
-        style: nested multiplies the second pull by the first.
+        style: nested pulls from negative to where the first pull ended.
     """
     if style == "regular":
         return ours.dual_guider(model, cond1, cond2, negative, cfg_conds, cfg_cond2_negative)
     conds = {"positive": cond1, "middle": cond2, "negative": negative}
-    return Guider("adjusted", model, conds, {"scale": cfg_conds, "middle_scale": cfg_cond2_negative})
+    return Guider("adjusted", model, conds, {"scale": cfg_cond2_negative, "middle_scale": cfg_conds})
 
 
 @core("PerpNegGuider", "_for_testing")

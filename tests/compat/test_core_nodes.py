@@ -21,7 +21,7 @@ from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
 from engine.registry import load
 from engine.settings import Settings
-from engine.types import Cond, Conditioning, Image, Latent, Mask, Model, Sigmas
+from engine.types import Cond, Conditioning, Image, Latent, Mask, Model, Sigmas, Weights
 from nodes.basics.load import Loaded, load_checkpoint
 from nodes.comfyui import conditioning, guiders, image, latent, mask, patch, sampling, sigmas
 from nodes.comfyui._sampling import sigmas_of
@@ -29,6 +29,7 @@ from tests.diffusion_models import tiny, zoo
 from tests.nodes.support import close
 
 LEVELS = scaled_linear()
+MODEL = Model("none", Weights("unet", "none", ""))
 
 
 @pytest.fixture(scope="module")
@@ -299,3 +300,18 @@ def test_the_table_knows_no_class_twice(tmp_path: Path) -> None:
     assert not here & set(absent)
     assert len(absent) == len(set(absent))
     assert len(here) > 150
+
+
+def test_nested_guidance_pulls_from_the_first_pull() -> None:
+    values = {"positive": 2.0, "middle": 1.0, "negative": 0.5}
+    conds = {role: Conditioning((Cond(torch.full((1, 1, 1), v)),)) for role, v in values.items()}
+
+    class Told:
+        def each(self, x: Tensor, sigma: float, asked: list[Cond]) -> Iterator[Tensor]:
+            return iter([c.tokens.reshape(1, 1, 1, 1) for c in asked])
+
+        levels = LEVELS
+
+    guider = guiders.dual_cfg_guider(MODEL, *conds.values(), 3.0, 2.0, style="nested")
+    guide = build(guider.kind, Told(), guider.conds, **guider.options)
+    assert float(guide(torch.zeros(1, 1, 1, 1), 1.0)) == pytest.approx(0.5 + 2 * (1 + 3 * (2 - 1) - 0.5))
