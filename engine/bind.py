@@ -15,6 +15,9 @@ from engine.workflow import Link
 
 ResultOf = Callable[[Link], Result]
 FileDigest = Callable[[str, str], str]
+"""(kind, name) -> digest of that file's content; without a name, of all that is in the kind's folders."""
+
+WORDS, WORD = "embeddings", "embedding:"  # the kind of learnt words, and how a prompt names one
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def _pick(args: Mapping[str, Result], lengths: Mapping[str, int], index: int) ->
 
 
 def _files(node: GraphNode, args: Mapping[str, Result], file_digest: FileDigest) -> tuple[tuple[str, str], ...]:
-    """Return the content digests of the files that a call names."""
+    """Return the content digests of the files that a call names, and of learnt words where its prompts name any."""
     files = []
     for spec in node.spec.file_inputs:
         for digest in as_list(args.get(spec.name, ())):
@@ -130,6 +133,9 @@ def _files(node: GraphNode, args: Mapping[str, Result], file_digest: FileDigest)
             name = plain_value(digest)
             if name:
                 files.append((f"{spec.name}/content", _digest(spec, name, file_digest)))
+    for spec in node.spec.prompt_inputs:
+        if any(not is_plain(d) or WORD in str(plain_value(d)) for d in as_list(args.get(spec.name, ()))):
+            files.append((f"{spec.name}/{WORDS}", file_digest(WORDS, "")))
     return tuple(files)
 
 

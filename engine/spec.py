@@ -152,6 +152,13 @@ class NodeSpec:
         return tuple(i for i in self.inputs if i.file)
 
     @cached_property
+    def prompt_inputs(self) -> tuple[InputSpec, ...]:
+        """The texts of a node that reads with a text encoder: they may name learnt words."""
+        if not any("CLIP" in i.types for i in self.inputs):
+            return ()
+        return tuple(i for i in self.inputs if "STRING" in i.types and not i.file)
+
+    @cached_property
     def _inputs(self) -> dict[str, InputSpec]:
         return {i.name: i for i in self.inputs}
 

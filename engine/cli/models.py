@@ -1,4 +1,4 @@
-"""`main.py models`: the weights that are found, what each was recognised as, and why."""
+"""`main.py models`: the weights that are found, what each was recognised as, and why; pickles made safetensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from engine.settings import Settings
 
 
 def main(args: argparse.Namespace) -> int:
-    """List the weights by kind."""
+    """List the weights by kind, or convert a file."""
+    if args.action == "convert":
+        return convert(args)
     settings = settings_of(args)
     found = found_in(settings)
     if args.json:
@@ -26,6 +28,17 @@ def main(args: argparse.Namespace) -> int:
             print("\n".join(lines(each)))
     if not found:
         print(f"No weights in {settings.models_dir}.")
+    return 0
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Convert one file and say what came of it."""
+    done = importlib.import_module("engine.diffusion.convert").convert(args.file, args.out)
+    if args.json:
+        print(json.dumps(done))
+        return 0
+    left = f", left out: {', '.join(done['left_out'][:5])}" if done["left_out"] else ""
+    print(f"{done['file']}: {done['tensors']} tensors{left}")
     return 0
 
 

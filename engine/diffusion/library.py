@@ -65,6 +65,10 @@ class Library:
         own = [self.models_dir / folder for folder in FOLDERS[kind]]
         return [*_of_kind(kind, first), *own, *_of_kind(kind, later)]
 
+    def state(self, kind: str) -> str:
+        """Return a digest of what lies in the folders of a kind, by names, sizes and times."""
+        return digest_of(f"{name}\0{_stamp(path)}\n".encode() for name, path in self.paths(kind).items())
+
     def path(self, weights: Weights) -> Path:
         """Return where `weights` lie; BadFile if their content is no longer what the digest says."""
         path = self._known(weights.kind, weights.name)
@@ -145,10 +149,15 @@ def _remembered(db: sqlite3.Connection, path: Path) -> str:
 
 def _looked_up(db: sqlite3.Connection, path: Path) -> tuple[str, str | None]:
     """Return a file's stamp, and its digest if it is remembered."""
-    status = path.stat()
-    stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+    stamp = _stamp(path)
     row = db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
     return stamp, str(row[0]) if row else None
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes when a file does: its size, time and inode."""
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NamedTuple
 
 from engine.context import Context
 from engine.diffusion.library import EMBEDDED
@@ -10,6 +11,9 @@ from engine.errors import BadFile
 from engine.node import File, Range, node
 from engine.types import Clip, Model, Patch, Vae, Weights
 
+AUTO = "auto"
+MEASURED = "measured"  # a card's prediction of which no file speaks
+SCALES = {"sd": 0.18215, "sdxl": 0.13025}  # of latents
 Strength = Annotated[float, Range(-10, 10, 0.05)]
 
 
@@ -40,35 +44,84 @@ def load_embedded(ctx: Context, name: Annotated[str, File("embedded")] = EMBEDDE
 
 
 @node(category="load")
-def load_checkpoint(ctx: Context, file: Annotated[str, File("checkpoints")]) -> Loaded:
-    """Load a checkpoint: one safetensors file with U-Net, text encoder and autoencoder (Stable Diffusion 1.x).
+def load_checkpoint(ctx: Context, file: Annotated[str, File("checkpoints")], family: str = AUTO) -> Loaded:
+    """Load a checkpoint: one safetensors file with denoising network, text encoder and autoencoder.
 
     Args:
         file: A file in models/checkpoints.
+        family: auto looks at the file; a family's name, such as sd1, sd2 or sdxl, overrides what was seen.
     """
-    return _load(ctx, "checkpoints", file)
+    return _load(ctx, "checkpoints", file, family)
 
 
 @node(category="load")
-def load_diffusers(ctx: Context, folder: Annotated[str, File("diffusers")]) -> Loaded:
+def load_diffusers(ctx: Context, folder: Annotated[str, File("diffusers")], family: str = AUTO) -> Loaded:
     """Load a model in diffusers' folder layout: model_index.json beside unet, vae, text_encoder and tokenizer.
 
     Args:
         folder: A folder in models/diffusers.
+        family: auto looks at the folder; a family's name overrides what was seen.
     """
-    return _load(ctx, "diffusers", folder)
+    return _load(ctx, "diffusers", folder, family)
+
+
+@node(category="load")
+def load_diffusion_model(ctx: Context, file: Annotated[str, File("unet")], family: str = AUTO) -> Model:
+    """Load a denoising network of its own, without text encoder and autoencoder.
+
+    Args:
+        file: A file in models/unet or models/diffusion_models.
+        family: auto looks at the file; a family's name overrides what was seen.
+    """
+    model: Model = _part(ctx, ctx.models.find("unet", file), "model", family)
+    return model
+
+
+@node(category="load", title="Load CLIP")
+def load_clip(
+    ctx: Context,
+    file: Annotated[str, File("clip")],
+    second: Annotated[str, File("clip")] = "",
+    third: Annotated[str, File("clip")] = "",
+    family: str = AUTO,
+) -> Clip:
+    """Load text encoders from files of their own: one for Stable Diffusion 1.x and 2.x, CLIP-L and CLIP-G for SDXL.
+
+    Args:
+        file: A file in models/clip or models/text_encoders.
+        second: The second encoder, where a family reads with several.
+        third: The third.
+        family: auto looks at the files; a family's name overrides what was seen.
+    """
+    first, *more = (ctx.models.find("clip", name) for name in (file, second, third) if name)
+    clip: Clip = _part(ctx, replace(first, more=tuple(more)), "clip", family)
+    return clip
 
 
 @node(category="load", title="Load VAE")
-def load_vae(ctx: Context, file: Annotated[str, File("vae")]) -> Vae:
+def load_vae(ctx: Context, file: Annotated[str, File("vae")], latents: Literal["auto", "sd", "sdxl"] = "auto") -> Vae:
     """Load an autoencoder of its own, to be used in place of a checkpoint's.
 
     Args:
         file: A file in models/vae.
+        latents: Whose latents it makes. Those of Stable Diffusion and of SDXL look alike in a file and differ in scale;
+            auto takes SDXL's if the file's name says XL.
     """
-    weights = ctx.models.find("vae", file)
-    vae: Vae = _part(ctx.models.load(weights), "vae", weights)
-    return vae
+    vae: Vae = _part(ctx, ctx.models.find("vae", file), "vae")
+    return vae if latents == "auto" else vae.with_options(scale=SCALES[latents])
+
+
+@node(category="load")
+def set_prediction(model: Model, prediction: Literal["eps", "v", "x0"] = "v", zero_snr: bool = False) -> Model:
+    """Say what a model predicts, where its file does not say so or says it wrongly: a wrong one gives noise.
+
+    Args:
+        model: The model.
+        prediction: The noise (most models), the velocity, or the picture.
+        zero_snr: Let the noise levels end in pure noise, as models trained so need.
+    """
+    told: Model = model.with_options(prediction=prediction, zero_snr=zero_snr or None)
+    return told
 
 
 @node(category="load", title="Load LoRA")
@@ -128,16 +181,19 @@ def model_card(ctx: Context, model: Model) -> str:
     """
     card = ctx.models.card(model.weights)
     lines = [f"{entry['entry']}: {entry['value']} ({entry['why']})" for entry in card["entries"]]
+    if any(entry["value"] == MEASURED for entry in card["entries"]):
+        with ctx.models.use(model) as network:
+            lines.append(f"measured prediction: {network.prediction} (what it makes of pure noise)")
     return "\n".join([f"{model.weights.name}: {card['title']}", *lines])
 
 
-def _load(ctx: Context, kind: str, name: str) -> Loaded:
+def _load(ctx: Context, kind: str, name: str, family: str = AUTO) -> Loaded:
     weights = ctx.models.find(kind, name)
-    parts = ctx.models.load(weights)
-    return Loaded(*(_part(parts, part, weights) for part in Loaded._fields))
+    return Loaded(*(_part(ctx, weights, part, family) for part in Loaded._fields))
 
 
-def _part(parts: dict[str, Any], part: str, weights: Weights) -> Any:
+def _part(ctx: Context, weights: Weights, part: str, family: str = AUTO) -> Any:
+    parts = ctx.models.load(weights, family="" if family.strip() in ("", AUTO) else family.strip())
     if part not in parts:
         names = {"model": "a diffusion model", "clip": "a text encoder", "vae": "an autoencoder"}
         there = ", ".join(parts) or "nothing known"

@@ -67,7 +67,8 @@ BAD = {
     "too long": (GOOD + b"x", "cut off or corrupt"),
     "missing key": (packed({"a": {"dtype": "F32", "shape": [2, 2]}}, bytes(16)), "described wrongly"),
     "extra key": (packed({"a": entry(x=1)}, bytes(16)), "described wrongly"),
-    "too many": (packed(b'{"a": "' + b'"data_offsets"' * (TENSORS_MAX + 1) + b'"}'), "more than"),
+    "too many": (packed(b'{"a": "' + b"{" * (TENSORS_MAX + 3) + b'"}'), "more than"),
+    "too many numbers": (packed(b'{"a": [' + b"1," * 2_100_000 + b"1]}"), "more than"),
 }  # fmt: skip
 
 
