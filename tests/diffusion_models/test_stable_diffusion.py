@@ -10,7 +10,8 @@ from engine.diffusion import families
 from engine.diffusion.families.base import joined, open_source
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
 from engine.diffusion.families.load import Place
-from engine.errors import BadFile
+from engine.diffusion.families.unet import measured_prediction
+from engine.errors import BadFile, BadInput
 from engine.types import Cond
 from tests.diffusion_models import tiny, zoo
 
@@ -68,7 +69,7 @@ def test_unets_and_autoencoders_give_the_numbers_of_the_plain_networks(source, k
     unet, vae = (family.build(found, part, Place()) for part in ("model", "vae"))
     config = zoo.KINDS[kind].unet
     x, t = torch.randn(2, config.get("in_channels", 4), 8, 8), torch.tensor([3.0, 700.0])
-    cond = Cond(torch.randn(2, 77, config["cross_attention_dim"]), torch.randn(2, 64))
+    cond = Cond(torch.randn(2, 77, config["cross_attention_dim"]), torch.randn(2, zoo.WIDE))
     concat = {"concat": x[:, 4:]} if x.shape[1] > 4 else {}
     numbers = [[16, 16, 0, 0, 16, 16], [16, 16, 0, 0, 6]][kind == "sdxl refiner"]
     added = {"text_embeds": cond.pooled, "time_ids": torch.tensor([numbers] * 2, dtype=torch.float32)}
@@ -144,11 +145,67 @@ def test_a_unet_in_a_file_of_its_own(tmp_path, monkeypatch, kind, family, layout
 
 
 def test_both_text_encoders_of_sdxl_in_files_of_their_own(tmp_path, monkeypatch):
-    found = parts_apart(tmp_path, "sdxl")
-    family = families.get("sdxl")
+    found, family = parts_apart(tmp_path, "sdxl"), families.get("sdxl")
+    texts = [replace(t, width=width) for t, width in zip(family.traits.texts, (64, zoo.WIDE), strict=True)]
+    monkeypatch.setattr(family, "traits", replace(family.traits, texts=tuple(texts)))
+    whole = zoo.write_folder(tmp_path / "whole", "sdxl")
+    expected = family.build(open_source(whole), "clip", Place()).condition("a photo of a zebra")
+    for pair in (("text_encoder", "text_encoder_2"), ("text_encoder_2", "text_encoder")):
+        source = joined([found[name] for name in pair])
+        recognised, _ = families.recognise(source)
+        assert recognised.name == "sdxl"
+        assert list(recognised.parts(source)) == ["clip"]
+        cond = recognised.build(source, "clip", Place()).condition("a photo of a zebra")
+        assert torch.allclose(cond.tokens, expected.tokens, atol=1e-5)
+        assert torch.allclose(cond.pooled, expected.pooled, atol=1e-5)
     with pytest.raises(BadFile):
         families.recognise(joined([found["text_encoder"], found["unet ldm"]]))
-    pair = joined([found["text_encoder"], found["text_encoder_2"]])
-    assert pair.headers.keys() == {"", "1"}
-    texts = (family.traits.texts[0], replace(family.traits.texts[1], width=48))
-    monkeypatch.setattr(family, "traits", replace(family.traits, texts=texts))
+    with pytest.raises(BadFile, match="not folders"):
+        joined([open_source(whole), found["text_encoder"]])
+
+
+def test_what_no_file_says_is_measured(source):
+    """A network that gives its input back predicts eps; one that gives something else predicts v."""
+    family, _ = families.recognise(source("sd2 eps", "file"))
+    assert card_of(family, source("sd2 eps", "file"))["prediction"] == "measured"
+    unet = family.build(source("sd2 eps", "file"), "model", Place())
+    assert unet.prediction == "v"  # what random weights give has nothing to do with the input
+
+    class Echo(torch.nn.Module):
+        config = unet.module.config
+        conv_in = unet.module.conv_in
+
+        def forward(self, x, *args, **kwargs):
+            return (x[:, :4] + 0.3 * torch.randn_like(x[:, :4]),)
+
+    assert measured_prediction(replace(unet, module=Echo())) == "eps"
+
+
+def test_what_people_say_overrides_the_file(source):
+    family, _ = families.recognise(source("sd1", "file"))
+    unet, vae = (family.build(source("sd1", "file"), part, Place()) for part in ("model", "vae"))
+    told = unet.configured({"prediction": "v", "zero_snr": True, "channels": 4})
+    assert (told.prediction, unet.prediction) == ("v", "eps")
+    assert told.levels.sigma_max > 1000 > unet.levels.sigma_max
+    assert unet.configured({"channels": 4}) is unet
+    z = torch.randn(1, 4, 4, 4)
+    assert torch.equal(vae.configured({"scale": 1.0}).decode(z), vae.decode(z * 0.18215))
+    assert families.recognise(source("sdxl", "file"), name="sd1")[0].name == "sd1"
+
+
+def test_sdxl_reads_the_sizes_that_it_is_told(source):
+    family, _ = families.recognise(source("sdxl", "file"))
+    unet, plain = family.build(source("sdxl", "file"), "model", Place()), zoo.networks("sdxl")["unet"]
+    x, t, cond = (
+        torch.randn(1, 4, 8, 8),
+        torch.tensor([9.0]),
+        Cond(torch.randn(1, 77, 64 + zoo.WIDE), torch.randn(1, zoo.WIDE)),
+    )
+    sizes = torch.tensor([[100.0, 200, 3, 4, 110, 210, 6]])
+    added = {"text_embeds": cond.pooled, "time_ids": sizes[:, :6]}
+    expected = plain(x, t, cond.tokens, added_cond_kwargs=added).sample
+    assert torch.allclose(unet(x, t, replace(cond, extra={"sizes": sizes})), expected, atol=1e-5)
+    assert not torch.allclose(unet(x, t, cond), expected, atol=1e-5)
+    for pooled in (None, torch.randn(1, 7)):
+        with pytest.raises(BadInput, match="pooled text state"):
+            unet(x, t, replace(cond, pooled=pooled))

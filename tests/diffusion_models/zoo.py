@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER
 from tests.diffusion_models import tiny
 
+WIDE = 128  # of SDXL's second text encoder
 STEP = 256  # width of one size's sinusoid in SDXL: the detectors know it, so it is not shrunk
 UNET = {**tiny.UNET, "layers_per_block": 2, "sample_size": 8}
 LINEAR = {**UNET, "use_linear_projection": True, "attention_head_dim": [1, 1]}  # heads 64 wide, as read from shapes
@@ -24,13 +25,16 @@ SDXL = {
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "transformer_layers_per_block": [1, 1, 2],
-    "cross_attention_dim": 128,
+    "cross_attention_dim": 64 + WIDE,
     "addition_embed_type": "text_time",
     "addition_time_embed_dim": STEP,
-    "projection_class_embeddings_input_dim": 64 + 6 * STEP,
+    "projection_class_embeddings_input_dim": WIDE + 6 * STEP,
 }
-REFINER = {**SDXL, "cross_attention_dim": 64, "projection_class_embeddings_input_dim": 64 + 5 * STEP}
-CLIP_L, OPEN_CLIP = tiny.TEXT, {**tiny.TEXT, "hidden_act": "gelu", "num_hidden_layers": 3}
+REFINER = {**SDXL, "cross_attention_dim": WIDE, "projection_class_embeddings_input_dim": WIDE + 5 * STEP}
+CLIP_L, CLIP_H = tiny.TEXT, {**tiny.TEXT, "hidden_act": "gelu"}
+CLIP_G = {
+    **CLIP_H, "num_hidden_layers": 3, "hidden_size": WIDE, "num_attention_heads": WIDE // 64, "projection_dim": WIDE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,12 @@ class Kind:
         return {**tiny.VAE, "scaling_factor": self.scale}
 
 
-SD2_TEXT = {"text_encoder": ({**OPEN_CLIP, "num_hidden_layers": 2}, "open_clip", "cond_stage_model.model.")}
+SD2_TEXT = {"text_encoder": (CLIP_H, "open_clip", "cond_stage_model.model.")}
 XL_TEXT = {
     "text_encoder": (CLIP_L, "clip", "conditioner.embedders.0.transformer."),
-    "text_encoder_2": (OPEN_CLIP, "open_clip", "conditioner.embedders.1.model."),
+    "text_encoder_2": (CLIP_G, "open_clip", "conditioner.embedders.1.model."),
 }
-REFINER_TEXT = {"text_encoder_2": (OPEN_CLIP, "open_clip", "conditioner.embedders.0.model.")}
+REFINER_TEXT = {"text_encoder_2": (CLIP_G, "open_clip", "conditioner.embedders.0.model.")}
 KINDS = {
     "sd1": Kind("sd1", UNET),
     "sd1 inpaint": Kind("sd1", {**UNET, "in_channels": 9}),
