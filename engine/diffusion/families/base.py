@@ -50,13 +50,14 @@ class Source:
 
     `headers`: component -> checked header (`WHOLE` for a single file); `configs`: component -> its config;
     `files`: component -> its safetensors files. Several files that belong together (`joined`) are components named by
-    their place: `WHOLE`, `1`, `2`.
+    their place: `WHOLE`, `1`, `2`. `worked_out`: what families read from them, to be kept, by family.
     """
 
     path: Path
     headers: Mapping[str, Header]
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    worked_out: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def single(self) -> Header:

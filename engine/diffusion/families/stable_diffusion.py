@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ class StableDiffusion(ABC):
 
     def card(self, source: Source) -> tuple[Reason, ...]:
         """Return family, layout, prediction, channels, latent format, sizes, text width, parts, with reasons."""
-        found = _Configs(self, source)
+        found = self._configs(source)
         parts = self.parts(source)
         reasons = [Reason("family", self.title, "; ".join(self.recognise(source).found)), found.layout()]
         if "model" in parts:
@@ -110,7 +111,7 @@ class StableDiffusion(ABC):
 
     def parts(self, source: Source) -> dict[str, Part]:
         """Return model, clip and vae as far as they are there."""
-        found = _Configs(self, source)
+        found = self._configs(source)
         sizes = {
             "model": _size(source, *found.place("unet")),
             "clip": sum(_size(source, *place) for place in found.text_places()),
@@ -129,7 +130,7 @@ class StableDiffusion(ABC):
 
     def build(self, source: Source, part: str, place: Place) -> Any:
         """Build one part (UNet, ClipText or ClipPair, Autoencoder) at `place`."""
-        found = _Configs(self, source)
+        found = self._configs(source)
         if part == "model":
             weights = _tensors(source, *found.place("unet"))
             if not source.configs:
@@ -162,11 +163,15 @@ class StableDiffusion(ABC):
             return preview.fit(latents, autoencoder.decode(latents))
         return self.traits.colours if unet.channels == len(self.traits.colours) - 1 else None
 
+    def _configs(self, source: Source) -> _Configs:
+        kept: _Configs = source.worked_out.setdefault(self.name, _Configs(self, source))
+        return kept
+
     def _only_text(self, source: Source) -> bool:
         return all(ldm.unet_prefix(h) is None and ldm.vae_prefix(h) is None for h in source.headers.values())
 
     def _holds_texts(self, source: Source) -> bool:
-        found = _Configs(self, source)
+        found = self._configs(source)
         return len(list(found.text_places())) == len(self.traits.texts) > 0
 
 
@@ -184,12 +189,12 @@ class _Configs:
                 "schedule": "scheduler/scheduler_config.json", "scale": "vae/config.json",
             }  # fmt: skip
 
-    @property
+    @cached_property
     def unet(self) -> Mapping[str, Any]:
         """The U-Net's config."""
         return self.source.configs["unet"] if self.folder else shapes.unet_config(self.source.single)
 
-    @property
+    @cached_property
     def vae(self) -> Mapping[str, Any]:
         """The autoencoder's config; empty if there is none."""
         if self.folder:
