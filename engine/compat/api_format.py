@@ -7,6 +7,7 @@ values and links, and its outputs are called by their slot.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ def is_link(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 2:
         return False
     source, slot = value
-    return isinstance(source, (str, int)) and isinstance(slot, (int, float)) and not isinstance(slot, bool)
+    number = isinstance(slot, (int, float)) and not isinstance(slot, bool) and math.isfinite(slot)
+    return isinstance(source, (str, int)) and number
 
 
 def laid_out(nodes: Mapping[str, WorkflowNode], titles: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ def to_api(workflow: Workflow, specs: Mapping[str, NodeSpec]) -> tuple[dict[str,
     titles = _titles(workflow)
     prompt: dict[str, Any] = {}
     for name, node in flat.nodes.items():
-        if node.type in SILENT:
+        if node.type in SILENT or node.mode != "run":  # one that is bypassed still is of an unknown class
             continue
         report.add(name, node.type)
         kind, names = _class_of(node.type, name, specs, report)

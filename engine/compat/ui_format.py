@@ -22,6 +22,7 @@ from engine.compat.ui_graph import (
     Scope,
     Wire,
     entries,
+    first_value,
     read_scope,
 )
 from engine.compat.values import fitted
@@ -30,7 +31,7 @@ from engine.spec import NodeSpec
 from engine.workflow import OWN_INPUT, SUBGRAPH, Link, Mode, Subgraph, Workflow, WorkflowNode
 
 VIRTUAL = (*REROUTES, PRIMITIVE, SET, GET)  # nodes that are only there for people: links are led past them
-MODES: dict[Any, Mode] = {MUTE: "mute", BYPASS: "bypass"}
+MODES: dict[str, Mode] = {str(MUTE): "mute", str(BYPASS): "bypass"}
 LEFT_OVER = "widgets_values"  # where an unknown class keeps the values whose names nobody knows
 FRAME = (320.0, 240.0)
 
@@ -107,7 +108,7 @@ class _Reader:
         self, scope: Scope, plain: Mapping[str, Any], kind: str, ids: Mapping[str, str], body: Mapping[str, Any],
         name: str,
     ) -> WorkflowNode:  # fmt: skip
-        mode = MODES.get(plain.get("mode"), "run")
+        mode = MODES.get(str(plain.get("mode")), "run")
         if kind in NOTES:
             return WorkflowNode("note", {"text": _note(plain)})
         inputs = self._values(plain, kind, name)
@@ -209,9 +210,8 @@ def _ports(plain: Mapping[str, Any], body: Mapping[str, Any]) -> list[Slot]:
 
 
 def _note(plain: Mapping[str, Any]) -> str:
-    values = plain.get("widgets_values")
-    first = next(iter(values.values() if isinstance(values, dict) else values), "") if values else ""
-    return str(first)
+    text = first_value(plain)
+    return "" if text is None else str(text)
 
 
 def _place(plain: Mapping[str, Any], spec: NodeSpec | None) -> dict[str, Any]:

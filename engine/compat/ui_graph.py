@@ -54,11 +54,11 @@ class Scope:
                 return wire if wire and wire.source == ENTRY else None
             kind = str(node.get("type"))
             if kind == PRIMITIVE:
-                return Constant(_first(node))
+                return Constant(first_value(node))
             if kind in REROUTES or kind == SET:
                 wire = self._only(node)
             elif kind == GET:
-                wire = self._set(_first(node))
+                wire = self._set(first_value(node))
             elif node.get("mode") == BYPASS and kind not in known:
                 wire = self._around(node, wire.slot)
             else:
@@ -69,15 +69,15 @@ class Scope:
         return next((self.into(e) for e in entries(node, "inputs") if e.get("link") is not None), None)
 
     def _set(self, name: Any) -> Wire | None:
-        setters = (n for n in self.nodes.values() if n.get("type") == SET and _first(n) == name)
+        setters = (n for n in self.nodes.values() if n.get("type") == SET and first_value(n) == name)
         return next((self._only(n) for n in setters), None)
 
     def _around(self, node: Mapping[str, Any], slot: int) -> Wire | None:
         """Return what a bypassed node hands on: of its inputs the one at the same place if the type is the same, else
         the first of the same type, else the first that takes anything."""
         outputs, inputs = list(entries(node, "outputs")), list(entries(node, "inputs"))
-        kind = outputs[slot].get("type") if slot < len(outputs) else "*"
-        at = inputs[slot : slot + 1]
+        kind = outputs[slot].get("type") if 0 <= slot < len(outputs) else "*"
+        at = inputs[slot : slot + 1] if slot >= 0 else []
         order = [e for e in at if e.get("type") == kind or kind == "*"]
         order += [e for e in inputs if e.get("type") == kind] + [e for e in inputs if e.get("type") == "*"]
         return self.into(order[0]) if order else None
@@ -121,7 +121,8 @@ def _key(plain: Any) -> Any:
     return plain if isinstance(plain, (int, str)) else None
 
 
-def _first(node: Mapping[str, Any]) -> Any:
+def first_value(node: Mapping[str, Any]) -> Any:
+    """Return the first widget value of a node, or None."""
     values = node.get("widgets_values")
     if isinstance(values, dict):
         return next(iter(values.values()), None)
