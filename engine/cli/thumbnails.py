@@ -12,6 +12,7 @@ import copy
 import importlib
 import io
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,10 @@ from typing import Any
 from PIL import Image as Pil
 
 from engine import examples
+from engine.cli.app import FAILED
 from engine.cli.parser import settings_of
 from engine.cli.workflows import read
-from engine.errors import BadFile, BadInput
+from engine.errors import BadFile, BadInput, SfumatoError
 from engine.jobs.execute import Engine
 from engine.node import NodeSpec
 from engine.workflow import FORMAT, Link
@@ -42,30 +44,35 @@ Specs = Mapping[str, NodeSpec]
 
 
 def main(args: argparse.Namespace) -> int:
-    """Make the pictures and measure, of the files given or of all; returns the exit code."""
+    """Make the pictures and measure, of the files given or of all; what cannot be run is named, the rest goes on."""
     settings = settings_of(args)
     files = args.files or [path for path, _ in examples.found(settings)]
+    failed = 0
     with tempfile.TemporaryDirectory() as folder:
         apart = replace(settings, data_dir=Path(folder), output_dir=Path(folder, "output"), cache="none")
         with closing(Engine(apart)) as engine:
             engine.run(read(WARM_UP), inputs={"sampler.steps": 1})
             for path in files:
-                print(f"{path}: {make(path, engine)}", flush=True)
-    return 0
+                try:
+                    print(f"{path}: {make(path, engine)}", flush=True)
+                except SfumatoError as problem:
+                    failed += 1
+                    print(f"{path}: {problem.message}", file=sys.stderr, flush=True)
+    return FAILED if failed else 0
 
 
 def make(path: Path, engine: Engine) -> str:
     """Run the workflow at `path`, write its pictures and figures beside it, and say in a line what came of it."""
     plain = read(path)
     if plain.get("format") != FORMAT:
-        raise BadInput(f"{path} is no workflow of Sfumato.")
+        raise BadInput("This is no workflow of Sfumato.")
     specs = engine.registry.specs
     shown = pictured(plain, specs)
     started = time.perf_counter()
     result = engine.run(with_pictures(plain, shown))
     seconds = time.perf_counter() - started
     if result.problems:
-        raise BadFile(f"{path} cannot be pictured: {result.problems[0].message}")
+        raise BadFile(f"It cannot be pictured: {result.problems[0]}")
     sizes = []
     for which, suffix in SUFFIXES.items():
         beside = path.with_name(path.stem + suffix)
@@ -136,11 +143,8 @@ def name_of(which: str) -> str:
 
 
 def needed(plain: dict[str, Any], specs: Specs) -> Iterator[str]:
-    """Give what people have to bring: pictures, masks, weights that are not embedded; and whether it is trained."""
-    for name, node, spec in known(plain, specs):
-        yield from brought(name, node, spec)
-        if "train" in spec.category:
-            yield "training"
+    """Give what people have to bring: pictures, masks, weights that are not embedded."""
+    return (need for name, node, spec in known(plain, specs) for need in brought(name, node, spec))
 
 
 def brought(name: str, node: dict[str, Any], spec: NodeSpec) -> Iterator[str]:

@@ -92,5 +92,7 @@ def test_a_run_leaves_pictures_and_figures_beside_the_file(command: Command, tmp
     kept = json.loads((tmp_path / "gallery.json").read_text())["inpaint"]
     assert kept["needs"] == ["a mask", "a picture"]
     assert kept["seconds"] > 0
-    path.write_text("{}")
-    assert command("thumbnails", path)[0] == 2
+    (tmp_path / "none.json").write_text("{}")
+    code, out, err = command("thumbnails", tmp_path / "none.json", path)
+    assert (code, err) == (1, f"{tmp_path / 'none.json'}: This is no workflow of Sfumato.\n")
+    assert "needs a mask" in out
