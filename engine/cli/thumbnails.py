@@ -95,9 +95,10 @@ def pictured(plain: dict[str, Any], specs: Specs) -> dict[str, Link]:
     if after is None:
         raise BadInput(f"The workflow {plain.get('name')!r} saves no picture.")
     loaded = (
-        Link(name, next(o.name for o in spec.outputs if "IMAGE" in o.types))
+        Link(name, output.name)
         for name, node, spec in known(plain, specs)
-        if "a picture" in brought(name, node, spec)
+        for output in spec.outputs
+        if "IMAGE" in output.types and "a picture" in brought(name, node, spec)
     )
     before = next(loaded, None)
     if _maker(plain, after)["type"] == PAIR:
