@@ -205,7 +205,8 @@ def test_strange_configs_are_sentences_and_take_no_time(sources, monkeypatch, pa
     """Whatever one entry says: the part is built, or refused with a sentence."""
     family = families.get("sd1")
     monkeypatch.setattr(type(family), "_preview", lambda *args: None)
-    monkeypatch.setattr(clip_text, "load_tokenizer", lambda folder, pad=None: None)
+    tokenizer = clip_text.load_tokenizer(clip_text.CLIP_TOKENIZER)
+    monkeypatch.setattr(clip_text, "load_tokenizer", lambda folder, pad=None: tokenizer)
     outcomes = []
     for name, value in itertools.product(sources[0].configs[component], STRANGE):
         configs = {**sources[0].configs, component: {**sources[0].configs[component], name: value}}

@@ -154,6 +154,9 @@ def build_clip_text(
         named |= {} if projection is None else {"text_projection.weight": projection}
     assign(module, named, place, "text encoder")
     built = ClipText(module, load_tokenizer(tokenizer, pad), reading)
+    known, told = int(module.config.vocab_size), len(built.tokenizer)
+    if known < told:
+        raise BadFile(f"The text encoder knows {known} tokens, its tokenizer {told}: they do not belong together.")
     positions = torch.arange(module.config.max_position_embeddings, device=place.device).expand((1, -1))
     built.core.embeddings.register_buffer("position_ids", positions, persistent=False)  # no file carries it
     return built
