@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.diffusion.denoiser import Denoiser, Prediction
+from engine.diffusion.denoiser import Combine, Denoiser, Prediction
 from engine.diffusion.levels import Levels
 from engine.errors import BadInput
 from engine.types import Cond
@@ -44,6 +44,11 @@ class Routed:
     def sigma_data(self) -> float:
         """The data's deviation as the noisiest expert sees it."""
         return self.denoisers[0].sigma_data
+
+    @property
+    def combine(self) -> Combine | None:
+        """How the noisiest expert wants to be guided, if not plainly."""
+        return self.denoisers[0].combine
 
     def expert(self, sigma: float) -> Denoiser:
         """Return the denoiser whose range holds sigma; a boundary belongs to the cleaner one."""

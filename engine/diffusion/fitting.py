@@ -25,6 +25,7 @@ from engine.types import Cond, Patch
 
 Scope = Literal["lora", "attention", "full"]
 MEASURED = 12  # looks that the curve is measured at
+KEPT_WEIGHT = 100.0  # of the background against the edit
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,33 @@ def _laid(network: Any, changed: Mapping[str, Any]) -> Iterator[None]:
     """Put changed weights over the network's own and its patches while it is called."""
     with network.patched(), patches.swapped(network.module, changed):
         yield
+
+
+def refit_decoder(
+    vae: Any, latent: Tensor, edited: Tensor, original: Tensor, mask: Tensor, desk: Desk, *, steps: int, rate: float,
+    mode: Literal["weights", "latent"],
+) -> tuple[Tensor, Learnt]:  # fmt: skip
+    """Decode one latent (1, C, h, w) so that what lies outside a mask is the original, and the inside as it was.
+
+    Avrahami et al. 2023, arXiv 2206.02779, section 3.3: |m (D - edited)|^2 + 100 |(1 - m)(D - original)|^2 over the
+    decoder's weights, or over the latent; pictures (1, H, W, 3), `mask` (1, H, W). The autoencoder is not touched.
+    """
+    inside = mask[..., None]
+    with vae.patched():
+        weights = {n: p for n, p in vae.module.named_parameters() if n.startswith(("decoder.", "post_quant_conv."))}
+    start = {"latent": latent} if mode == "latent" else _differences(weights).start
+
+    def decode(parameters: Parameters) -> Tensor:
+        if mode == "latent":
+            return vae.decode(parameters["latent"])  # type: ignore[no-any-return]
+        changed = {n: (w.detach().float() + parameters[n]).to(w.dtype) for n, w in weights.items()}
+        return replace(vae, patched=partial(_laid, vae, changed)).decode(latent)  # type: ignore[no-any-return]
+
+    def loss(parameters: Parameters, step: int = 0) -> Tensor:
+        out = decode(parameters)
+        within, without = (inside * (out - edited)).square().mean(), ((1 - inside) * (out - original)).square().mean()
+        return within + KEPT_WEIGHT * without
+
+    learnt = optimise(start, loss, desk, steps=steps, rate=rate, measure=lambda p: float(loss(p)))
+    with torch.no_grad():
+        return decode(learnt.parameters), learnt

@@ -15,7 +15,7 @@ from engine.diffusion.levels import by_strength
 from engine.diffusion.sample import working_bytes
 from engine.errors import BadInput
 from engine.node import SEED_MAX, Range, Seed, Widget, node
-from engine.types import Conditioning, Guider, Image, Latent, Mask, Model, Noise, Sampler, Sigmas
+from engine.types import Conditioning, Guider, Image, Latent, Mask, Model, Noise, Sampler, Sigmas, Strokes
 from nodes.basics._pixels import ImageAndMask, parse_color, per_picture
 from nodes.basics._sampling import SamplerName, Scale, ScheduleName, Steps, Strength, run, sigmas_of
 
@@ -49,16 +49,31 @@ def simulate_strokes(
 
 
 @node(category="editing/sdedit")
-def paint_strokes(image: Image, strokes: Annotated[dict[str, Any], Widget("strokes")]) -> ImageAndMask:
+def draw_strokes(strokes: Annotated[dict[str, Any], Widget("strokes")]) -> Strokes:
+    """Draw strokes to be painted on several pictures.
+
+    Args:
+        strokes: A list of {"points": [[x, y], ...], "color": "#rrggbb", "width": pixels}, x and y in 0..1.
+    """
+    points, colors, widths = zip(*map(_stroke, _listed(strokes)), strict=True) if _listed(strokes) else ((), (), ())
+    return Strokes(tuple(tuple(map(tuple, p)) for p in points), tuple(colors), tuple(widths))
+
+
+@node(category="editing/sdedit")
+def paint_strokes(
+    image: Image, strokes: Annotated[dict[str, Any] | None, Widget("strokes")] = None, more: Strokes | None = None
+) -> ImageAndMask:
     """Paint strokes on pictures; the mask is where they went.
 
     Args:
         image: The pictures.
         strokes: A list of {"points": [[x, y], ...], "color": "#rrggbb", "width": pixels}, x and y in 0..1.
+        more: Strokes from elsewhere, painted after these.
     """
     batch, height, width, _ = image.pixels.shape
     canvas, mask = image.pixels.numpy().copy(), np.zeros((height, width), np.float32)
-    for points, color, thick in map(_stroke, _listed(strokes)):
+    drawn = [] if strokes is None else list(map(_stroke, _listed(strokes)))
+    for points, color, thick in (*drawn, *(zip(more.points, more.colors, more.widths, strict=True) if more else ())):
         line = (np.array(points, np.float64) * (width - 1, height - 1)).round().astype(np.int32)
         layers: list[tuple[Any, Any]] = [(mask, 1.0), *((picture, color) for picture in canvas)]
         for layer, value in layers:
