@@ -26,6 +26,7 @@ from web.sockets import HEARTBEAT_SECONDS, MESSAGE_BYTES, SOCKETS
 PREVIEW, PREVIEW_WITH_METADATA = 1, 4  # kinds of binary messages
 FORMATS = {"image/jpeg": 1, "image/png": 2}
 CLIENTS = web.AppKey("clients", dict[str, web.WebSocketResponse])
+EARLY_MAX = 64
 QUEUE_KINDS = {"job_queued", "job_started", "job_done", "job_failed", "job_cancelled", "job_parked", "job_requeued"}
 ENDS = {"job_done", "job_failed", "job_cancelled", "job_parked"}
 Message = dict[str, Any]
@@ -39,7 +40,8 @@ class Client:
     metadata: bool = False
     mine: dict[str, bool] = field(default_factory=dict)  # job -> whether it is this client's
     nodes: dict[str, dict[str, Message]] = field(default_factory=dict)  # job -> node -> its progress
-    events: dict[str, list[JobEvent]] = field(default_factory=dict)
+    events: dict[str, list[JobEvent]] = field(default_factory=dict)  # of prompts that have begun and not ended
+    early: list[Frame] = field(default_factory=list)  # streamed before the start of their prompt was told
 
     def node(self, job: str, name: str, *, done: float = 0, total: float = 1, state: str = "running") -> Message:
         """Note how far a node is and return `progress_state` of all that have begun."""
@@ -105,7 +107,8 @@ async def _pump(ws: web.WebSocketResponse, parts: Parts, listener: Listener, cli
                 for event in events:
                     await _tell(ws, parts, client, event)
                 seq = events[-1].seq
-            for frame in listener.take():
+            frames, client.early = [*client.early, *listener.take()], []
+            for frame in frames:
                 if await _is_mine(parts, client, str(frame.head.get("job", ""))):
                     await _show(ws, client, frame)
             await listener.wait()
@@ -139,7 +142,7 @@ async def _is_mine(parts: Parts, client: Client, job: str) -> bool:
 
 async def _tell(ws: web.WebSocketResponse, parts: Parts, client: Client, event: JobEvent) -> None:
     """Send what a durable event means there."""
-    if event.job and await _is_mine(parts, client, event.job):
+    if event.job and event.kind != "job_queued" and await _is_mine(parts, client, event.job):
         seen = client.events.setdefault(event.job, [])
         seen.append(event)
         for message in await asyncio.to_thread(lambda: list(_messages(parts, client, event, seen))):
@@ -149,6 +152,7 @@ async def _tell(ws: web.WebSocketResponse, parts: Parts, client: Client, event: 
     if event.kind in ENDS and client.mine.get(event.job):
         await ws.send_json({"type": "executing", "data": {"node": None, "prompt_id": event.job}})
         client.events.pop(event.job, None)
+        client.early = [frame for frame in client.early if frame.head.get("job") != event.job]
         client.nodes.pop(event.job, None)
 
 
@@ -192,6 +196,9 @@ def _executed(parts: Parts, job: str, data: dict[str, Any]) -> Iterator[Message]
 async def _show(ws: web.WebSocketResponse, client: Client, frame: Frame) -> None:
     """Send what is only streamed: which node runs, how far it is, a picture of work in progress."""
     job, node = str(frame.head["job"]), str(frame.head.get("node", ""))
+    if job not in client.events:
+        client.early = [*client.early, frame][-EARLY_MAX:]
+        return
     match frame.head["kind"]:
         case "step_started":
             await ws.send_json(client.node(job, node))
