@@ -172,7 +172,7 @@ function Graph({ place }: { place: string }) {
         </FarContext>
         <Breadcrumb />
         <SelectionBar />
-        {minimap && <Minimap nodes={nodes} />}
+        {minimap && nodes.length > 0 && <Minimap nodes={nodes} />}
         {count === 0 && scope === "" && <EmptyHint />}
         <ConnectionHint />
         {cutting.swipe.length > 1 && (
