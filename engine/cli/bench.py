@@ -19,8 +19,10 @@ BENCHES = {
     "model": "models.bozzetto.bench",
     "methods": "models.bozzetto.methods",
     "compat": "engine.bench.compat",
+    "sd": "engine.bench.sd",
+    "memory": "engine.bench.memory",
 }  # each has run(**options) -> figures by name, and may have table(figures) -> lines
-COUNTED = {"durability": "kills", "model": "number", "methods": "seeds"}  # what `--count` counts
+COUNTED = {"durability": "kills", "model": "number", "methods": "seeds", "sd": "steps"}  # what `--count` counts
 
 
 def main(args: argparse.Namespace) -> int:
@@ -33,15 +35,22 @@ def main(args: argparse.Namespace) -> int:
     if args.write and args.what != "methods":
         raise BadInput(f"bench {args.what} writes nothing; leave --write out.")
     chosen: dict[str, Any] = {"method": args.method} if args.method else {}
-    if args.comfyui and args.what != "editor":
-        raise BadInput(f"bench {args.what} does not measure ComfyUI; leave --comfyui out.")
     if args.comfyui:
-        chosen["comfyui"] = True
+        chosen["comfyui"] = _beside(args.what, args.comfyui)
     if args.what == "methods":
         chosen |= {"write": args.write, "tell": lambda line: print(line, file=sys.stderr, flush=True)}
     figures = module.run(**chosen, **({COUNTED[args.what]: args.count} if args.count else {}))
     print(json.dumps(figures) if args.json else "\n".join(getattr(module, "table", table)(figures)))
     return 0
+
+
+def _beside(what: str, comfyui: str | bool) -> str | bool:
+    """Return what to measure beside ours: a checkout for `sd`, no more than a yes for `editor`."""
+    if what not in ("editor", "sd"):
+        raise BadInput(f"bench {what} does not measure ComfyUI; leave --comfyui out.")
+    if (what == "sd") != isinstance(comfyui, str):
+        raise BadInput("bench sd takes the folder of a ComfyUI checkout after --comfyui, bench editor takes nothing.")
+    return comfyui
 
 
 def table(figures: Mapping[str, Any], indent: str = "") -> Iterator[str]:

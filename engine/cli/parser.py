@@ -138,15 +138,18 @@ def _packs(command: argparse.ArgumentParser) -> None:
 
 
 def _bench(command: argparse.ArgumentParser) -> None:
-    command.add_argument("what", choices=("engine", "start", "durability", "editor", "model", "methods"),
+    command.add_argument("what", choices=("engine", "start", "durability", "editor", "model", "methods", "compat",
+                                          "sd", "memory"),
                          help="what to measure")  # fmt: skip
     command.add_argument("--seeds", "--count", dest="count", type=_count, metavar="N",
-                         help="durability: kills; model: prompts; methods: seeds each (100, 200, 8)")  # fmt: skip
+                         help="durability: kills; model: prompts; methods: seeds each; sd: steps "
+                              "(100, 200, 8, 8)")  # fmt: skip
     command.add_argument("--method", metavar="NAME", help="methods: measure this one alone")
     command.add_argument("--write", action="store_true",
                          help="methods: keep figures and pictures for docs/methods.md")  # fmt: skip
-    command.add_argument("--comfyui", action="store_true",
-                         help="editor: measure ComfyUI's frontend as well (installed for that long)")  # fmt: skip
+    command.add_argument("--comfyui", nargs="?", const=True, metavar="PATH",
+                         help="editor: measure ComfyUI's frontend as well (installed for that long); "
+                              "sd: measure the checkout in PATH beside ours")  # fmt: skip
     command.add_argument("--json", action="store_true", help="print one object")
 
 

@@ -120,6 +120,19 @@ def expand(cond: Cond, batch: int) -> Cond:
     return replace(cond, **{name: rows(getattr(cond, name)) for name in _NETWORK_SEES})
 
 
+def taken(cond: Cond, rows: slice) -> Cond:
+    """Return the condition of some rows of a batch; its tensors have a row each, as `expand` leaves them."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim:
+            return value[rows]
+        if isinstance(value, dict):
+            return {k: cut(v) for k, v in value.items()}
+        return type(value)(cut(v) for v in value) if isinstance(value, list | tuple) else value
+
+    return replace(cond, **{name: cut(getattr(cond, name)) for name in _NETWORK_SEES})
+
+
 def stack(conds: Sequence[Cond]) -> Cond | None:
     """Join conditions along the batch, or return None if their shapes or extras differ."""
     try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -16,13 +15,15 @@ import torch
 from torch import nn
 
 from engine.diffusion import families, patches
+from engine.diffusion.backends import Backend
 from engine.diffusion.embeddings import vectors_of
 from engine.diffusion.families.base import WHOLE, Source, joined, open_source
 from engine.diffusion.families.load import Place
 from engine.diffusion.files import Header
 from engine.diffusion.library import KINDS, Library
+from engine.diffusion.shelf import Baked, Loaded, Shelf, bake
+from engine.diffusion.working import WorkingMemory
 from engine.errors import BadFile
-from engine.memory import Evict, Resident, Wanted, plan
 from engine.types import Clip, Model, Overlay, Patch, Upscaler, Vae, Weights
 
 PARTS: dict[str, type[Model] | type[Clip] | type[Vae] | type[Upscaler]] = {
@@ -30,36 +31,11 @@ PARTS: dict[str, type[Model] | type[Clip] | type[Vae] | type[Upscaler]] = {
 }  # fmt: skip
 PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
+LARGE_VAE = 20_000_000  # the same for autoencoders, whose few parameters are used on many pixels
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ADDED = ("loras", "embeddings")  # files that are no model of their own
 NOTED = ("modelspec.title", "modelspec.architecture", "ss_base_model_version", "ss_network_dim", "ss_network_alpha")
 EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "bozzetto"
-
-
-@dataclass
-class _Loaded:
-    network: Any
-    nbytes: int
-    used: int = 0
-    pins: int = 0
-    baked: dict[Hashable, _Baked] = field(default_factory=dict)  # the last patches laid over it
-
-    @property
-    def total(self) -> int:
-        """Bytes with the patched parameters."""
-        return self.nbytes + sum(baked.nbytes for baked in self.baked.values())
-
-
-@dataclass(frozen=True)
-class _Baked:
-    """Parameters with patches in them, and what became of each patch."""
-
-    parameters: dict[str, nn.Parameter]
-    reports: tuple[patches.Report, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(p.nbytes for p in self.parameters.values())
 
 
 class ModelManager:
@@ -76,11 +52,10 @@ class ModelManager:
         extra: Path | None = None,
     ) -> None:
         self.library = Library(models_dir, data_dir, embedded=embedded, extra=extra)
-        self.budget = budget or half_of_memory()
         self.device = torch.device(device)
-        self._loaded: dict[Hashable, _Loaded] = {}
+        working = WorkingMemory(data_dir / "working.sqlite")
+        self.shelf = Shelf(budget or half_of_memory(), Backend(self.device), working)
         self._sources: dict[tuple[Path, str], Source] = {}
-        self._clock = itertools.count()
 
     def kinds(self) -> Sequence[str]:
         """Return the kinds of weights."""
@@ -114,32 +89,23 @@ class ModelManager:
     @contextlib.contextmanager
     def use(self, described: Any, *, working_bytes: int = 0) -> Iterator[Any]:
         """Give the network that a Model, Clip or Vae describes, with its patches, resident until the block ends."""
-        loaded = self._resident(described, PART_OF[type(described)], working_bytes)
-        loaded.pins += 1
-        try:
+        key, build = self._wanted(described, PART_OF[type(described)])
+        with self.shelf.take(key, build, working_bytes) as loaded:
             yield overlaid(described.options, self._patched(described, loaded))
-        finally:
-            loaded.pins -= 1
 
-    def _resident(self, described: Any, part: str, working: int) -> _Loaded:
+    def _wanted(self, described: Any, part: str) -> tuple[Hashable, Callable[[], Any]]:
+        """Return what tells a network from all others, and how to build it."""
         source = self._source(described.weights)
         family = families.get(described.family)
         wanted = family.parts(source).get(part)
         if wanted is None:
             raise BadFile(f"{described.weights.name} holds no {part}.")
-        dtype = DTYPES.get(described.options.get("dtype", ""), choose_dtype(part, wanted.parameters, self.device))
-        key = (*(w.digest for w in described.weights.all), part, str(dtype))
-        residents = [Resident(k, v.total, v.used, v.pins > 0) for k, v in self._loaded.items()]
-        for action in plan(residents, Wanted(key, wanted.parameters * dtype.itemsize, working), self.budget):
-            if isinstance(action, Evict):
-                del self._loaded[action.key]
-        if key not in self._loaded:
-            network = family.build(source, part, Place(dtype, self.device))
-            self._loaded[key] = _Loaded(network, nbytes_of(network.module))
-        self._loaded[key].used = next(self._clock)
-        return self._loaded[key]
+        dtype = DTYPES.get(described.options.get("dtype", ""))
+        place = choose_place(part, wanted.parameters, self.device) if dtype is None else Place(dtype, self.device)
+        key = (*(w.digest for w in described.weights.all), part, str(place.dtype), str(place.products))
+        return key, lambda: family.build(source, part, place)
 
-    def _patched(self, described: Any, loaded: _Loaded) -> Any:
+    def _patched(self, described: Any, loaded: Loaded) -> Any:
         """Return the network as described: a view that swaps patched parameters in while it is called."""
         network = loaded.network.configured(described.options)
         if isinstance(described, Clip):
@@ -152,18 +118,17 @@ class ModelManager:
             network, patched=partial(patches.swapped, network.module, baked.parameters), reports=baked.reports
         )
 
-    def _baked(self, laid: tuple[Patch, ...], loaded: _Loaded) -> _Baked:
+    def _baked(self, laid: tuple[Patch, ...], loaded: Loaded) -> Baked:
         """Return the parameters with patches in them. Those of files are kept until other patches are laid."""
-        key = tuple((p.kind, p.component, p.strength, p.weights) for p in laid)
         from_files = all(p.weights for p in laid)
-        if from_files and key in loaded.baked:
-            return loaded.baked[key]
+        key = tuple((p.kind, p.component, p.strength, p.weights) for p in laid) if from_files else None
         module = loaded.network.module
-        changes = [(p.strength, self._changes(p, module)) for p in laid]
-        baked = _Baked(patches.bake(module, changes), tuple(change.report for _, change in changes))
-        if from_files:
-            loaded.baked = {key: baked}
-        return baked
+
+        def make() -> Baked:
+            changes = [(p.strength, self._changes(p, module)) for p in laid]
+            return Baked(patches.bake(module, changes), tuple(change.report for _, change in changes))
+
+        return bake(loaded, key, make)
 
     def _changes(self, patch: Patch, module: nn.Module) -> patches.Changes:
         tensors = self._tensors(patch.weights) if patch.weights else patch.tensors
@@ -214,8 +179,19 @@ def choose_dtype(part: str, parameters: int, device: torch.device) -> torch.dtyp
     if part != "model" or parameters < SMALL:
         return torch.float32
     if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+        return torch.bfloat16 if has_bfloat16() else torch.float32
     return torch.float16
+
+
+def choose_place(part: str, parameters: int, device: torch.device) -> Place:
+    """Return where and how to compute. A large autoencoder multiplies in bfloat16 and keeps its states in float32."""
+    narrow = part == "vae" and parameters >= LARGE_VAE and device.type == "cpu" and has_bfloat16()
+    return Place(choose_dtype(part, parameters, device), device, torch.bfloat16 if narrow else None)
+
+
+def has_bfloat16() -> bool:
+    """Say whether the CPU multiplies in bfloat16."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def nbytes_of(module: nn.Module) -> int:

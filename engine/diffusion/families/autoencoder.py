@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
+from engine.diffusion import residency
 from engine.diffusion.families.base import Reason
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.patches import Report
+from engine.diffusion.relief import relieved
 from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
 CLASSES: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
 LEVELS_MAX = 8
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+TILES = (512, 256, 128)  # pixels
 TILE_OVERLAP = 0.25  # of a tile's side: enough for the receptive field of the outer layers to fade out
 
 
@@ -84,24 +88,39 @@ class Autoencoder:
             raise BadInput(f"The picture's sides must be multiples of {self.factor}, got {tuple(pixels.shape[1:3])}.")
         images = pixels.movedim(-1, 1) * 2 - 1  # (B, H, W, 3) in 0..1 -> (B, 3, H, W) in -1..1
         side = tile // self.factor * self.factor
-        return tiled(
-            self._encode, images, side, scale=1 / self.factor, overlap=TILE_OVERLAP, grid=self.factor, on_tile=on_tile
-        )
+
+        def encoded(side: int) -> Tensor:
+            grid = self.factor
+            return tiled(self._encode, images, side, scale=1 / grid, overlap=TILE_OVERLAP, grid=grid, on_tile=on_tile)
+
+        return relieved(partial(encoded, side), *(partial(encoded, s) for s in self._smaller(tile)))
 
     def decode(self, latents: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
         """Decode. `tile` in pixels, 0 = whole; tiles overlap and fade into one another."""
         if latents.shape[1] != self.channels:
             raise BadInput(f"The autoencoder takes {self.channels} channels, the latent has {latents.shape[1]}.")
         side = tile // self.factor
-        images = tiled(self._decode, latents, side, scale=self.factor, overlap=TILE_OVERLAP, on_tile=on_tile)
+
+        def decoded(side: int) -> Tensor:
+            return tiled(self._decode, latents, side, scale=self.factor, overlap=TILE_OVERLAP, on_tile=on_tile)
+
+        images = relieved(partial(decoded, side), *(partial(decoded, s // self.factor) for s in self._smaller(tile)))
         if not images.isfinite().all():
             raise NotFinite("The autoencoder gave values that are not finite; the latent or its weights are damaged.")
         return (images / 2 + 0.5).clamp(0, 1).movedim(1, -1)  # (B, 3, H, W) in -1..1 -> (B, H, W, 3) in 0..1
 
+    def _laid(self, x: Tensor) -> Tensor:
+        """Lay the channels last where weights are packed: what convolutions of many pixels are fastest with."""
+        return x.contiguous(memory_format=torch.channels_last) if residency.held_of(self.module) else x
+
+    def _smaller(self, tile: int) -> list[int]:
+        """Return the tiles to try in turn when memory is short: smaller than `tile` pixels, of whole latent cells."""
+        return [s for s in TILES if s % self.factor == 0 and (not tile or s < tile)]
+
     def _encode(self, images: Tensor) -> Tensor:
         parameter = next(self.module.parameters())
         with self.patched():
-            out = self.module.encode(images.to(parameter.device, parameter.dtype))
+            out = self.module.encode(self._laid(images.to(parameter.device, parameter.dtype)))
         latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
         return (latents.to(images) - self._per_channel(self.latents.shift)) * self._per_channel(self.latents.scale)
 
@@ -109,7 +128,7 @@ class Autoencoder:
         parameter = next(self.module.parameters())
         raw = latents / self._per_channel(self.latents.scale) + self._per_channel(self.latents.shift)
         with self.patched():
-            images: Tensor = self.module.decode(raw.to(parameter.device, parameter.dtype)).sample
+            images: Tensor = self.module.decode(self._laid(raw.to(parameter.device, parameter.dtype))).sample
         return images.to(latents)
 
     def _per_channel(self, value: float | tuple[float, ...]) -> float | Tensor:

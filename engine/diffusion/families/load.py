@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from engine.diffusion import residency
 from engine.errors import BadFile
 
 M = TypeVar("M", bound=nn.Module)
@@ -60,14 +61,21 @@ def number(config: Mapping[str, Any], name: str, default: float) -> float:
 
 @dataclass(frozen=True)
 class Place:
-    """Where weights go: a number format and a device."""
+    """Where weights go: a number format and a device. `products`: a narrower format to multiply in, None = the same."""
 
     dtype: torch.dtype = torch.float32
     device: torch.device = CPU
+    products: torch.dtype | None = None
 
     def put(self, tensor: Tensor) -> Tensor:
         """Move one tensor; integers keep their type."""
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Say whether a weight stays in its file, with another form of it made for computing."""
+        narrow = torch.bfloat16 in (self.dtype, self.products)
+        other = tensor.dtype != self.dtype or tensor.device != self.device
+        return tensor.is_floating_point() and (other or narrow)
 
 
 def assign(module: M, weights: Mapping[str, Tensor], place: Place, what: str) -> M:
@@ -79,7 +87,10 @@ def assign(module: M, weights: Mapping[str, Tensor], place: Place, what: str) ->
     if missing or extra or wrong:
         raise BadFile(f"The {what} does not fit its file: {_few('missing', missing)}{_few('left over', extra)}"
                       f"{_few('of another shape', wrong)}".rstrip("; ") + ".")  # fmt: skip
-    module.load_state_dict({k: place.put(v) for k, v in weights.items()}, strict=True, assign=True)
+    held = {k: layer for k, layer in residency.holdable(module).items() if place.holds(weights[k])}
+    put = {k: v if k in held else place.put(v) for k, v in weights.items()}
+    module.load_state_dict(put, strict=True, assign=True)
+    residency.hold(held.values(), place.products or place.dtype, place.device, place.dtype)
     return module.eval().requires_grad_(False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from engine.diffusion import attention, levels
-from engine.diffusion.denoiser import Denoiser, Prediction
+from engine.diffusion.denoiser import Denoiser, Prediction, taken
 from engine.diffusion.families import ldm
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.levels import Levels
 from engine.diffusion.patches import Report
+from engine.diffusion.relief import relieved
 from engine.errors import BadFile, BadInput
 from engine.types import Cond
 
@@ -67,6 +69,19 @@ class UNet:
     def __call__(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Predict from x (B, C, h, w) at timesteps c_noise (B,) under a condition with B rows."""
         self._check(x, cond)
+        whole = partial(self._predict, x, c_noise, cond)
+        paired = "attention" in cond.extra  # hooks may look from one half of the batch to the other
+        smaller = () if paired or len(x) == 1 else (partial(self._halves, x, c_noise, cond),)
+        out: Tensor = relieved(whole, *smaller)
+        return out
+
+    def _halves(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
+        """Do the same half a batch at a time."""
+        middle = len(x) // 2
+        halves = (slice(middle), slice(middle, None))
+        return torch.cat([self(x[half], c_noise[half], taken(cond, half)) for half in halves])
+
+    def _predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         parameter = self.module.conv_in.weight
         extra = cond.extra
         joined = torch.cat([x, extra["concat"].to(x)], 1) if "concat" in extra else x

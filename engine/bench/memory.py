@@ -1,0 +1,83 @@
+"""What Stable Diffusion 1.5 takes: in a budget smaller than itself, three checkpoints in one and a half, and loading.
+
+Every task runs in a process of its own; its peak is read from outside, over what it had when all was imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from engine.bench import random_sd
+from engine.bench.sd import FILE
+from engine.settings import ROOT
+
+BUDGET = 1_200_000_000
+RESERVE = 150_000_000  # of that, for what is beside the networks: interpreter, allocator, oneDNN's own
+HALF_MORE = 2_600_000_000  # one and a half U-Nets
+SIDE, ROUNDS, AMPLE = 32, 2, 8 << 30
+
+
+def run(scratch: str = "") -> dict[str, Any]:
+    """Measure; see docs/memory.md."""
+    root = Path(scratch or Path(tempfile.gettempdir()) / "sfumato-bench")
+    random_sd.write_file(root / "checkpoints" / FILE)
+    small = measured("picture", root, budget=BUDGET - RESERVE, side=SIDE)
+    ample = measured("picture", root, budget=AMPLE, side=SIDE)
+    names = [FILE, *(another(root, number) for number in (1, 2))]
+    return {
+        "budget_mb": BUDGET / 1e6,
+        "in_budget": small,
+        "unlimited": ample,
+        "slower": small["step_s"] / ample["step_s"],
+        "three_in_one_and_a_half": measured("alternate", root, budget=HALF_MORE, files=names, rounds=ROUNDS),
+        "load_ours": measured("load", root, whose="ours"),
+        "load_diffusers": measured("load", root, whose="diffusers"),
+    }
+
+
+def another(root: Path, number: int) -> str:
+    """Make a checkpoint that differs in its last byte, and so in its digest."""
+    name = f"sd15-random-{number}.safetensors"
+    path = root / "checkpoints" / name
+    if not path.exists():
+        shutil.copyfile(root / "checkpoints" / FILE, path)
+        with path.open("r+b") as file:
+            file.seek(-2, os.SEEK_END)
+            file.write(bytes([number, 0]))
+    return name
+
+
+def measured(task: str, root: Path, **options: Any) -> dict[str, Any]:
+    """Do a task in a process; add its peak over idle in MB."""
+    plain = json.dumps({"task": task, "root": str(root), **options})
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "engine.bench.memory_child", plain]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        if process.stdout.readline().strip() != "idle":
+            raise RuntimeError(f"the process for {task} did not start")
+        idle = _status(process.pid, "VmRSS")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        peak = _status(process.pid, "VmHWM")  # it waits for its input to end
+    if not line:
+        raise RuntimeError(f"the process for {task} ended with {process.returncode}")
+    return {**json.loads(line), "peak_over_idle_mb": (peak - idle) / 1e6}
+
+
+def _status(process: int, name: str) -> int:
+    status = Path(f"/proc/{process}/status")
+    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
