@@ -1,6 +1,6 @@
 /** What journeys share. They use what people see: roles and names, no classes, no waiting for a time. */
 
-import { expect, type Locator, type Page } from "@playwright/test";
+import { expect, type JSHandle, type Locator, type Page } from "@playwright/test";
 import { test as base } from "./server";
 
 /** A test on a page that knows its server, and that fails when the page logs an error. */
@@ -123,4 +123,22 @@ export async function ask<T>(page: Page, path: string): Promise<T> {
   const answer = await page.request.get(path);
   expect(answer.ok(), path).toBe(true);
   return answer.json();
+}
+
+/** What a drag from outside the browser carries. */
+export async function carrying(
+  page: Page,
+  name: string,
+  type: string,
+  data: Buffer,
+): Promise<JSHandle<DataTransfer>> {
+  return page.evaluateHandle(
+    ({ name, type, data }) => {
+      const carried = new DataTransfer();
+      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+      carried.items.add(new File([bytes], name, { type }));
+      return carried;
+    },
+    { name, type, data: data.toString("base64") },
+  );
 }

@@ -2,7 +2,9 @@
 
 import AxeBuilder from "@axe-core/playwright";
 import { expect, type Page } from "@playwright/test";
+import { newWorkflow, options } from "../graph";
 import { openEditor, openExample, runTo, showGraph, showPanel, test } from "../helpers";
+import { SHOTS, shoot } from "../shots";
 
 const RULES = ["wcag2a", "wcag2aa", "wcag22aa"];
 
@@ -17,9 +19,7 @@ async function clean(page: Page, state: string): Promise<void> {
     v.nodes.map((n) => `${v.id}: ${n.target} ${n.any[0]?.message ?? ""}`),
   );
   expect.soft(found, state).toEqual([]);
-  const folder = process.env.SFUMATO_SHOTS;
-  const theme = await page.evaluate(() => document.documentElement.dataset.scheme ?? "");
-  if (folder) await page.screenshot({ path: `${folder}/${state}${theme}.png` });
+  await shoot(page, state);
 }
 
 for (const colorScheme of ["dark", "light"] as const) {
@@ -28,8 +28,19 @@ for (const colorScheme of ["dark", "light"] as const) {
 
     test(`the main states are accessible in the ${colorScheme} theme`, async ({ page }) => {
       await openEditor(page);
-      await page.evaluate((name) => (document.documentElement.dataset.scheme = `-${name}`), colorScheme);
+      if (SHOTS) await runTo(page, /^Done/); // a real picture for people to look at
       await clean(page, "start");
+      await showPanel(page, "Gallery");
+      await expect(
+        page.getByRole("region", { name: "Gallery", exact: true }).getByText("SDEdit"),
+      ).toBeVisible();
+      await clean(page, "gallery");
+      await newWorkflow(page);
+      await clean(page, "empty");
+      await page.keyboard.press("Control+k");
+      await expect(options(page).first()).toBeVisible();
+      await clean(page, "palette");
+      await page.keyboard.press("Escape");
       await openExample(page, "Fake picture");
       await runTo(page, /^Done/);
       await clean(page, "form-with-result");

@@ -1,25 +1,8 @@
 /** Files that are dropped: what is open stays, and both ways are offered. */
 
 import { readFileSync } from "node:fs";
-import { expect, type JSHandle, type Page } from "@playwright/test";
-import { openEditor, openExample, runTo, test } from "../helpers";
-
-async function carrying(
-  page: Page,
-  name: string,
-  type: string,
-  data: Buffer,
-): Promise<JSHandle<DataTransfer>> {
-  return page.evaluateHandle(
-    ({ name, type, data }) => {
-      const carried = new DataTransfer();
-      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-      carried.items.add(new File([bytes], name, { type }));
-      return carried;
-    },
-    { name, type, data: data.toString("base64") },
-  );
-}
+import { expect, type Page } from "@playwright/test";
+import { carrying, openEditor, openExample, runTo, test } from "../helpers";
 
 /** Make a picture with a workflow inside and return its bytes. */
 async function picture(page: Page): Promise<Buffer> {
