@@ -184,10 +184,12 @@ def _guessed(raw: Any) -> str:
 
 
 def image(raw: Any) -> Image | None:
-    """Read IMAGE: (B, H, W, C) or (H, W, C); grey becomes RGB, a fourth channel is kept."""
+    """Read IMAGE: (B, H, W, C), (H, W, C) or grey (B, H, W); grey becomes RGB, a fourth channel is kept."""
     if not _is_tensor(raw) or raw.ndim not in (3, 4):
         return None
-    pixels = (raw[None] if raw.ndim == 3 else raw).float()
+    if raw.ndim == 3:
+        raw = raw[None] if raw.shape[-1] in (1, 3, 4) else raw[..., None]
+    pixels = raw.float()
     return Image(pixels.expand(*pixels.shape[:3], 3) if pixels.shape[-1] == 1 else pixels)
 
 
