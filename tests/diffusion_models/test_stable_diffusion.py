@@ -110,6 +110,16 @@ def test_narrow_files_load_as_their_values_are(source, layout):
     assert {"fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3"}[layout] in card_of(family, found)["stored as"]
 
 
+def test_scaled_float8_is_scaled_back(tmp_path):
+    state, key = zoo.ldm_state("sd1"), "model.diffusion_model.time_embed.0"
+    plain = state[f"{key}.weight"]
+    state[f"{key}.weight"] = (plain / 0.01).to(torch.float8_e4m3fn)
+    state |= {f"{key}.scale_weight": torch.tensor(0.01), "model.diffusion_model.scaled_fp8": torch.zeros(2)}
+    found = open_source(tiny.write_file(tmp_path / "scaled.safetensors", state))
+    unet = families.get("sd1").build(found, "model", Place())
+    assert torch.allclose(unet.module.time_embedding.linear_1.weight, plain, rtol=0.1, atol=1e-3)
+
+
 def parts_apart(tmp_path, kind):
     """Write U-Net (LDM and diffusers keys) and text encoders into files of their own, as people download them."""
     found = zoo.networks(kind)

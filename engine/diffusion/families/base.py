@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from engine.diffusion.families.load import Place
@@ -41,6 +42,7 @@ from engine.errors import BadFile
 
 SUFFIX = ".safetensors"
 INDEX = "model_index.json"
+SCALE, SCALE_NOTES = ".scale_weight", (".scale_input", "scaled_fp8")
 WHOLE = ""  # the component name of a single file
 
 
@@ -75,7 +77,19 @@ class Source:
                     found |= {key: file.get_tensor(key) for key in file.keys() if keep(key)}  # noqa: SIM118
             except (OSError, SafetensorError) as error:
                 raise BadFile(f"{path.name} could not be read: {error}.") from error
-        return found
+        return _unscaled(found)
+
+
+def _unscaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights times the scales that float8 files keep beside them, `x.scale_weight` for `x.weight`."""
+    scales = {k.removesuffix(SCALE): v for k, v in tensors.items() if k.endswith(SCALE)}
+    if not scales:
+        return tensors
+    kept = {k: v for k, v in tensors.items() if not k.endswith((SCALE, *SCALE_NOTES))}
+    for stem, scale in scales.items():
+        if f"{stem}.weight" in kept:
+            kept[f"{stem}.weight"] = kept[f"{stem}.weight"].to(torch.bfloat16) * scale.to(torch.bfloat16)
+    return kept
 
 
 def open_source(path: Path) -> Source:

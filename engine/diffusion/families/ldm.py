@@ -144,7 +144,7 @@ def text_weights(tensors: Mapping[str, Tensor], prefix: str, layers: int) -> dic
     """
     plain = {k.removeprefix(prefix).removeprefix("text_model."): v for k, v in tensors.items()}
     if not is_open_clip(plain, ""):
-        return {k: v for k, v in plain.items() if _number(k, CLIP_LAYER) < layers}
+        return {k: v for k, v in plain.items() if k.startswith(CLIP_KEYS) and _number(k, CLIP_LAYER) < layers}
     ends = {
         "token_embedding.weight": "embeddings.token_embedding.weight",
         "positional_embedding": "embeddings.position_embedding.weight",
@@ -165,6 +165,7 @@ def text_weights(tensors: Mapping[str, Tensor], prefix: str, layers: int) -> dic
     return found
 
 
+CLIP_KEYS = ("embeddings.", "encoder.", "final_layer_norm.", "text_projection.")
 CLIP_LAYER = re.compile(r"encoder\.layers\.(\d{1,4})\.")
 
 

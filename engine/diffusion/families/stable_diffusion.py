@@ -277,8 +277,10 @@ class _Configs:
             return self.source.configs[text.folder]
         if prefix is None:
             raise BadFile(f"{self.source.path.name} holds no {text.folder.replace('_', ' ')} of {self.family.title}.")
-        config = shapes.text_config(self.source.headers[component], prefix)
-        return {**config, "hidden_act": text.act, "num_hidden_layers": config["num_hidden_layers"] - text.unused}
+        header = self.source.headers[component]
+        config = shapes.text_config(header, prefix)
+        unused = text.unused if ldm.is_open_clip(header, prefix) else 0  # transformers' layout leaves them out
+        return {**config, "hidden_act": text.act, "num_hidden_layers": config["num_hidden_layers"] - unused}
 
 
 def _size(source: Source, component: str, prefix: str | None) -> int:
