@@ -48,6 +48,7 @@ CATALOGUE: JsonObject = {
         spec_of(f, category="test", title=None, id=None, version=1, effect=False).to_json() for f in (number, show)
     ],
 }
+TOKENS: JsonObject = {"words": [{"text": "boat", "tokens": ["boat"]}], "count": 1, "room": 75, "chunks": 1}
 WORKFLOW: JsonObject = {
     "nodes": {
         "n": {"type": "number", "inputs": {"value": 7}},
@@ -62,7 +63,9 @@ class FakeRunner:
 
     ledger: Ledger
     leases: Leases
-    answers: dict[str, JsonObject] = field(default_factory=lambda: {"catalogue": CATALOGUE, "models": {"models": {}}})
+    answers: dict[str, JsonObject] = field(
+        default_factory=lambda: {"catalogue": CATALOGUE, "models": {"models": {}}, "tokens": TOKENS}
+    )
     asked: list[tuple[str, Future[JsonObject]]] = field(default_factory=list)
     woken: int = 0
     _listeners: list[Callable[[Frame], None]] = field(default_factory=list)

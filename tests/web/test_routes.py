@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from tests.web.fakes import Served
+from tests.web.fakes import TOKENS, Served
 from web import pages
 from web.app import ROUTES
 from web.guard import JSON_BYTES, UPLOAD_PATHS
@@ -176,10 +176,8 @@ async def test_system_and_models(served: Served) -> None:
 
 
 async def test_words_come_from_the_tokenizer_of_the_weights_that_are_named(served: Served) -> None:
-    said = {"words": [{"text": "boat", "tokens": ["boat"]}], "count": 1, "room": 75, "chunks": 1}
-    served.runner.answers["tokens"] = said
     asked = {"kind": "checkpoints", "name": "a.safetensors", "text": "boat"}
-    assert await served.json("POST", "/api/tokens", json=asked) == said
+    assert await served.json("POST", "/api/tokens", json=asked) == TOKENS
     assert served.runner.asked[-1][0] == "tokens"
     await served.json("POST", "/api/tokens", status=400, json={"text": "boat"})
 
