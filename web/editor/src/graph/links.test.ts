@@ -83,6 +83,9 @@ test("a search for a loose link lists only what fits, the same type first", () =
   ]);
   expect(search(CATALOGUE.values(), "deco", null)[0]?.spec.id).toBe("vae_decode");
   expect(search(CATALOGUE.values(), "zzz", null)).toEqual([]);
+  const [ours] = CATALOGUE.values();
+  const twins = ours ? [{ ...ours, id: "theirs", category: "comfyui/loaders" }, ours] : [];
+  expect(search(twins, "load", null).map((hit) => hit.spec.id)).toEqual(["load", "theirs"]);
 });
 
 test("a node's sockets lie on its edges, inside its height", () => {

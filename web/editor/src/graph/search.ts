@@ -36,7 +36,7 @@ export function search(
     hits.push({
       spec,
       socket: socket?.name ?? null,
-      score: worth + (socket?.score ?? 0) + fresh + (spec.output ? 0.3 : 0),
+      score: worth + (socket?.score ?? 0) + fresh + (spec.output ? 0.3 : 0) - (isForeign(spec) ? 0.4 : 0),
     });
   }
   return hits.sort((a, b) => b.score - a.score || a.spec.title.localeCompare(b.spec.title));
@@ -89,4 +89,9 @@ function socketFor(spec: NodeSpec, loose: Loose): { name: string; score: number 
     if (!best || score > best.score) best = { name: socket.name, score };
   }
   return best;
+}
+
+/** ComfyUI's classes are there for its files; a node of ours with the same title comes first. */
+function isForeign({ category }: NodeSpec): boolean {
+  return category === "comfyui" || category.startsWith("comfyui/");
 }
