@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine.bench import random_sd
 from engine.bench.sd import FILE
 from engine.settings import ROOT
 
@@ -27,6 +26,8 @@ SIDE, ROUNDS, AMPLE = 32, 2, 8 << 30
 
 def run(scratch: str = "") -> dict[str, Any]:
     """Measure; see docs/memory.md."""
+    from engine.diffusion.bench import random_sd  # torch
+
     root = Path(scratch or Path(tempfile.gettempdir()) / "sfumato-bench")
     random_sd.write_file(root / "checkpoints" / FILE)
     small = measured("picture", root, budget=BUDGET - RESERVE, side=SIDE)
@@ -59,7 +60,7 @@ def measured(task: str, root: Path, **options: Any) -> dict[str, Any]:
     """Do a task in a process; add its peak over idle in MB."""
     plain = json.dumps({"task": task, "root": str(root), **options})
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "engine.bench.memory_child", plain]
+    command = [sys.executable, "-W", "ignore", "-m", "engine.diffusion.bench.memory_child", plain]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,6 +1,6 @@
 """One task of `bench memory`, in a process of its own: says `idle` once all is imported, waits for a line, works.
 
-Usage: python -m engine.bench.memory_child '{"task": ..., "root": ..., ...}'; the last line printed is its figures.
+Usage: python -m engine.diffusion.bench.memory_child '{"task": ..., "root": ..., ...}'; it prints its figures last.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
-from engine.bench import random_sd
-from engine.bench.sd import FILE, SEED, load_diffusers, seconds
+from engine.diffusion.bench import random_sd
+from engine.diffusion.bench.networks import FILE, SEED, load_diffusers
+from engine.diffusion.bench.timing import seconds
 from engine.diffusion.device import ModelManager
 from engine.diffusion.text import encode
 from engine.types import Cond
