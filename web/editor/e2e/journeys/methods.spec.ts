@@ -1,5 +1,6 @@
 /** Journey 13: ready-made methods, from a card to a result, and the widgets that they bring. */
 
+import AxeBuilder from "@axe-core/playwright";
 import { expect, type Locator, type Page } from "@playwright/test";
 import { linksOf, nodeOf, settled, socketAt } from "../graph";
 import {
@@ -27,6 +28,20 @@ async function loaded(picture: Locator): Promise<void> {
 async function open(page: Page): Promise<void> {
   await openEditor(page);
   await expect(page.getByRole("application")).toBeVisible({ timeout: 60_000 });
+}
+
+/** Find nothing that keeps people out, in either theme. */
+async function accessible(page: Page): Promise<void> {
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page })
+      .withTags(["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"])
+      .exclude(".react-flow__viewport") // its sizes follow the zoom
+      .analyze();
+    expect(
+      violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target).join(", ")}`),
+    ).toEqual([]);
+  }
 }
 
 const results = (page: Page) => page.getByRole("region", { name: "Results of this workflow" });
@@ -61,6 +76,7 @@ test("a card shows before and after, what it needs and how long it takes; a sear
   await expect(fake.getByText("under 1 s")).toBeVisible();
   const painted = gallery.getByRole("button", { name: /Painted part/ });
   for (const need of ["a mask", "a picture", "3 min"]) await expect(painted.getByText(need)).toBeVisible();
+  await accessible(page);
   await gallery.getByLabel("Search ready-made workflows").fill("text image");
   await expect(fake).toBeHidden();
   await loaded(gallery.getByRole("button", { name: /Text to image/ }).locator("[data-which=after]"));
@@ -116,6 +132,7 @@ test("words are those of the model's tokenizer; where each of them looked is see
   await expect(heat).not.toHaveAttribute("aria-label", before ?? "");
   await expect.poll(colours).toBeGreaterThan(10);
   await view.getByLabel("one scale for all words").check();
+  await accessible(page);
 });
 
 test("regions are drawn as boxes and painted, with their words, in their order", async ({ page }) => {
@@ -138,6 +155,7 @@ test("regions are drawn as boxes and painted, with their words, in their order",
   await dialog.getByLabel("Text of box 2").fill("a boat");
   await dialog.getByRole("button", { name: "Earlier" }).last().click();
   await expect(dialog.getByLabel("Text of box 1")).toHaveValue("a boat");
+  await accessible(page);
   await dialog.getByRole("button", { name: "Done" }).click();
   await showGraph(page);
   await expect(nodeOf(page, "regions").getByRole("button", { name: /2 boxes/ })).toBeVisible();
