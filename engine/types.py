@@ -22,8 +22,8 @@ class Overlay(Record):
     """An option of a network that acts on it once it is loaded."""
 
     def over(self, network: Any) -> Any:
-        """Return the network with this laid over it."""
-        raise NotImplementedError
+        """Return the network with this laid over it; nothing, unless a subclass knows better."""
+        return network
 
 
 class Value(Record):

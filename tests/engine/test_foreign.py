@@ -15,7 +15,8 @@ from engine.context import Context
 from engine.errors import BadInput, WorkflowInvalid
 from engine.keys import plain_digest, plain_value
 from engine.node import Expansion, node
-from engine.types import Blocked, Latent, Saved
+from engine.plan import Plan
+from engine.types import Blocked, Latent, Overlay, Saved
 from tests.engine.lab import Lab, Number, nodes
 
 POOL = ThreadPoolExecutor(8)
@@ -148,6 +149,19 @@ def test_an_error_elsewhere_is_the_nodes_own_and_drops_its_other_calls(lab: Lab)
     assert done.result.state == "failed"
 
 
+def test_a_node_that_is_woken_twice_is_stepped_once(lab: Lab) -> None:
+    plan = Plan(lab.graph(nodes(a=("const", {"value": 1})), wanted=("a",)))
+    plan.wake("a")
+    assert plan.has_ready
+    assert plan.next() is not None
+    plan.finish("a")
+    assert plan.next() is None
+
+
+def test_an_option_of_a_network_changes_nothing_by_itself() -> None:
+    assert Overlay().over("a network") == "a network"
+
+
 def test_a_run_that_only_waits_can_be_cancelled(lab: Lab) -> None:
     plain = nodes(n=("never", {"value": 1}), i=("inc", {"value": ["n", "int"]}))
     done = lab.run(plain, wanted=("i",), steps=4)
@@ -200,3 +214,16 @@ def test_a_node_may_say_when_its_result_changes(lab: Lab) -> None:
 def test_what_is_shown_may_hold_more(lab: Lab) -> None:
     done = lab.run(nodes(s=("shows_more", {"value": 4})))
     assert done.result.ui["s"] == [{"ui": "text", "text": "", "files": [], "extra": {"seen": [4]}}]
+
+
+def test_a_node_that_waits_in_between_is_asked_once(lab: Lab) -> None:
+    asked: list[str] = []
+
+    def mark(context: Context, inputs: Mapping[str, Any]) -> str:
+        asked.append(context.node)
+        return "same"
+
+    lab.services.marks = {"pick": mark}
+    plain = nodes(c=("const", {"value": 3}), p=("pick", {"which": 0, "a": ["c", "int"], "b": 1}))
+    assert lab.run(plain, wanted=("p",)).value == 3
+    assert asked == ["p"]
