@@ -39,6 +39,7 @@ def fetch(folder: Path) -> dict[str, Any] | None:
 
 
 FAMILIES = {"v2-1_768": "sd2 v", "512-inpainting": "sd1 inpaint", "sd_xl_refiner": "sdxl refiner", "sd_xl": "sdxl"}
+PLACES = ("x", "y", "left", "top", "right", "bottom", "feathering")
 SIDE, STEPS = 32, 2  # what pictures and runs are made small to
 
 
@@ -96,7 +97,7 @@ def small(prompt: dict[str, Any]) -> dict[str, Any]:
         for name, value in inputs.items():
             if name in ("width", "height") and isinstance(value, int):
                 inputs[name] = max(16, value * SIDE // 512 // 16 * 16)
-            elif name in ("x", "y") and isinstance(value, int):
+            elif name in PLACES and isinstance(value, int):
                 inputs[name] = value * SIDE // 512
             elif name == "megapixels":
                 inputs[name] = 0.01
