@@ -135,7 +135,7 @@ def _files(node: GraphNode, args: Mapping[str, Result], file_digest: FileDigest)
                 files.append((f"{spec.name}/content", _digest(spec, name, file_digest)))
     for spec in node.spec.prompt_inputs:
         if any(not is_plain(d) or WORD in str(plain_value(d)) for d in as_list(args.get(spec.name, ()))):
-            files.append((f"{spec.name}/{WORDS}", file_digest(WORDS, "")))
+            files.append((f"{spec.name}/content", file_digest(WORDS, "")))
     return tuple(files)
 
 

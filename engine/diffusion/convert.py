@@ -88,7 +88,7 @@ def read(source: Path) -> tuple[dict[str, Any], list[str]]:
         with torch.serialization.safe_globals(stand_ins):
             loaded = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wants = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand))[:\s]+(\S+)", str(error))
+        wants = re.search(r"GLOBAL\s+(\S+)", str(error))
         what = f"it wants {wants[1]}, which may run code" if wants else "it holds more than tensors, which may run code"
         raise BadFile(f"{source.name} is refused: {what}. Ask its maker for a .safetensors file.") from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -97,9 +97,9 @@ def read(source: Path) -> tuple[dict[str, Any], list[str]]:
         ) from error
     found = _weights(loaded)
     tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise BadFile(f"{source.name} holds no weights by name, so there is nothing to convert.")
     dense = {k: v.detach().contiguous().clone() for k, v in tensors.items() if v.layout == torch.strided}
+    if not dense:
+        raise BadFile(f"{source.name} holds no weights by name, so there is nothing to convert.")
     return dense, [str(k)[:100] for k in found if k not in dense]
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.cli.app import main as cli
+from engine.cli import models
+from engine.cli.parser import make_parser
 from engine.diffusion import convert as converting
 from engine.errors import BadFile, BadInput
 
@@ -41,7 +42,7 @@ def test_the_command_converts_in_a_process_of_its_own(tmp_path, capsys):
     shared = torch.arange(6.0)
     state = {"a": shared[:3], "b": shared, "half": torch.ones(2, dtype=torch.bfloat16), "step": 7}
     torch.save({"state_dict": state, "epoch": 1}, tmp_path / "old.ckpt")
-    assert cli(["models", "convert", str(tmp_path / "old.ckpt")]) == 0
+    assert models.main(make_parser().parse_args(["models", "convert", str(tmp_path / "old.ckpt")])) == 0
     assert "3 tensors, left out: step" in capsys.readouterr().out
     read = load_file(tmp_path / "old.safetensors")
     assert {k: v.tolist() for k, v in read.items()} == {"a": [0, 1, 2], "b": [0, 1, 2, 3, 4, 5], "half": [1, 1]}
@@ -119,10 +120,12 @@ def test_requests_that_make_no_sense(tmp_path, monkeypatch):
 
 def test_a_process_that_dies_or_hangs_is_a_sentence(tmp_path, monkeypatch):
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.ckpt")
-    for program, sentence in (("import os; os.abort()", "ended with -6"), ("import time; time.sleep(9)", "within")):
+    for program, seconds, sentence in (
+        ("import os; os.abort()", 60, "ended with -6"), ("import time; time.sleep(60)", 2, "within"),
+    ):  # fmt: skip
         monkeypatch.setattr(converting.sys, "executable", tmp_path / "python")
         (tmp_path / "python").write_text(f"#!/bin/sh\nexec {sys.orig_argv[0]} -c '{program}'\n")
         (tmp_path / "python").chmod(0o755)
-        monkeypatch.setattr(converting, "SECONDS", 3)
+        monkeypatch.setattr(converting, "SECONDS", seconds)
         with pytest.raises(BadFile, match=sentence):
             converting.convert(tmp_path / "a.ckpt")
