@@ -15,6 +15,7 @@ from engine import events
 from engine.cli.parser import make_parser
 from engine.compat import core_table
 from engine.compat.core_info import CORE
+from engine.compat.dialect_table import TABLES
 from engine.registry import load
 from engine.settings import Settings
 from models.bozzetto.methods.page import page
@@ -91,9 +92,24 @@ def comfyui() -> Iterator[str]:
         yield f"- {why}: {', '.join(f'`{name}`' for name in absent)}"
 
 
+def dialect() -> Iterator[str]:
+    """Yield a table row per route, message and part of the node protocol of ComfyUI."""
+    yield from ("| | works | partly | missing |", "|---|---|---|---|")
+    for title, table in TABLES.items():
+        cells = {state: [] for state in ("works", "partial", "missing")}  # type: dict[str, list[str]]
+        for name, state in table.items():
+            kind, _, why = state.partition(": ")
+            cells[kind].append(f"`{name}`: {why}" if why else f"`{name}`")
+        yield (
+            f"| {title} | "
+            + " | ".join(", ".join(c) if k == "works" else ". ".join(c) for k, c in cells.items())
+            + " |"
+        )
+
+
 MAKERS: dict[str, Callable[[], Iterator[str]]] = {
     "routes": routes, "events": event_rows, "commands": commands, "settings": settings, "methods": methods,
-    "comfyui": comfyui,
+    "comfyui": comfyui, "dialect": dialect,
 }  # fmt: skip
 
 
