@@ -67,7 +67,8 @@ class Library:
 
     def state(self, kind: str) -> str:
         """Return a digest of what lies in the folders of a kind, by names, sizes and times."""
-        return digest_of(f"{name}\0{_stamp(path)}\n".encode() for name, path in self.paths(kind).items())
+        stamps = {name: _stamp(path) if path.exists() else "gone" for name, path in self.paths(kind).items()}
+        return digest_of(f"{name}\0{stamp}\n".encode() for name, stamp in stamps.items())
 
     def path(self, weights: Weights) -> Path:
         """Return where `weights` lie; BadFile if their content is no longer what the digest says."""

@@ -63,6 +63,21 @@ def test_the_file_in_the_models_folder_is_found_by_itself(home):
     assert "old.safetensors" not in ModelManager(home / "models", home / "data", embedded=home).names("checkpoints")
 
 
+def test_the_state_of_a_kind_follows_its_files(home):
+    library = ModelManager(home / "models", home / "data", embedded=home).library
+    word = home / "models" / "embeddings" / "cat.safetensors"
+    states = [library.state("embeddings")]
+    word.parent.mkdir()
+    for count in (1, 2):
+        save_file({"emb_params": torch.zeros(count, 4)}, word)
+        states.append(library.state("embeddings"))
+    assert library.find("embeddings", "cat").digest == library.find("embeddings", "cat.safetensors").digest
+    word.unlink()
+    word.symlink_to(home / "nowhere")
+    states.append(library.state("embeddings"))
+    assert len(set(states)) == len(states)
+
+
 @pytest.mark.parametrize(
     "text", ["- a\n- b", "a: b", "a: [", "\x00", "a: &x [*x]", "!!python/object/apply:os.system ['true']"]
 )
