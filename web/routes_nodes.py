@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
+from aiohttp import web
 from pydantic import Field
 
 from engine import graph, workflow
-from engine.errors import Unavailable, WorkflowInvalid
+from engine.errors import NotFound, Unavailable, WorkflowInvalid
+from engine.files import UNKNOWN_MEDIA, sniff
 from engine.jobs.contract import JsonObject
 from web.parts import Parts
-from web.routing import Body, Routes
+from web.routing import Body, Query, Routes
 
 WORKER_SECONDS = 30.0
 
@@ -33,6 +36,13 @@ class Verdict:
     valid: bool
     problems: tuple[JsonObject, ...] = ()
     wanted: tuple[str, ...] = ()
+
+
+class WeightsQuery(Query):
+    """Weights: the models folder `kind` and the `name` listed there."""
+
+    kind: str = Field(max_length=64)
+    name: str = Field(max_length=1_024)
 
 
 class Prompt(Body):
@@ -99,6 +109,24 @@ async def tokens(parts: Parts, body: Prompt) -> Tokens:
 async def models(parts: Parts) -> JsonObject:
     """List the weights that were found, what each was recognised as, and why."""
     return await _asked(parts, "models")
+
+
+@routes.add("GET", "/api/models/picture", media="image/*")
+async def model_picture(parts: Parts, query: WeightsQuery, request: web.Request) -> web.StreamResponse:
+    """Return the picture that lies beside weights."""
+    path = Path((await _asked(parts, "model_picture", query.model_dump()))["path"])
+    media = await asyncio.to_thread(_media, path)
+    if not media.startswith("image/"):
+        raise NotFound(f"No picture lies beside {query.name[:80]!r}.")
+    return web.FileResponse(path, headers={"Content-Type": media, "Cache-Control": "private, max-age=300"})
+
+
+def _media(path: Path) -> str:
+    """Return what a file is by its first bytes; a folder, or nothing, is nothing."""
+    if not path.is_file():
+        return UNKNOWN_MEDIA
+    with path.open("rb") as file:
+        return sniff(file.read(16))
 
 
 async def _asked(parts: Parts, name: str, payload: JsonObject | None = None) -> JsonObject:

@@ -35,6 +35,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 KINDS = ("embedded", *FOLDERS)
 SHIPPED = ("loras", "embeddings", "controlnet", "t2i_adapter", "gligen")  # what may lie beside the embedded model
 CHUNK = 1 << 20
+PICTURES = tuple(f"{middle}.{end}" for middle in (".preview", "") for end in ("png", "webp", "jpg", "jpeg"))
 
 
 class Library:
@@ -64,6 +65,12 @@ class Library:
         first, later = model_paths.read(self._extra) if self._extra else ([], [])
         own = [self.models_dir / folder for folder in FOLDERS[kind]]
         return [*_of_kind(kind, first), *own, *_of_kind(kind, later)]
+
+    def picture(self, kind: str, name: str) -> Path | None:
+        """Return the picture that people put beside weights: `name.preview.png` or `name.png`, webp or jpg."""
+        path = self._known(kind, name)
+        beside = (path.with_name(path.name.removesuffix(SUFFIX) + ending) for ending in PICTURES)
+        return next((picture for picture in beside if picture.is_file()), None)
 
     def state(self, kind: str) -> str:
         """Return a digest of what lies in the folders of a kind, by names, sizes and times."""

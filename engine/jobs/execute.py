@@ -119,6 +119,7 @@ class JobExecutor:
         return {
             "catalogue": lambda _: self.engine.catalogue(),
             "models": lambda _: {"models": list(cards(self.engine.models))},
+            "model_picture": lambda asked: {"path": str(self.engine.models.library.picture(**asked) or "")},
             "comfyui_check": lambda asked: comfyui.check(self.engine, asked),
             "comfyui_info": lambda asked: comfyui.info(self.engine, asked),
             "comfyui_models": lambda _: comfyui.models(self.engine),
@@ -135,10 +136,13 @@ class JobExecutor:
 
 
 def cards(models: Any) -> Iterator[JsonObject]:
-    """Yield kind, name and card of all weights that a ModelManager finds; `problem` says why there is no card."""
+    """Yield kind, name and card of all weights that a ModelManager finds; `problem` says why there is no card.
+
+    `picture`: whether people have put one beside them.
+    """
     for kind in models.kinds():
         for name in models.names(kind):
-            each: JsonObject = {"kind": kind, "name": name}
+            each: JsonObject = {"kind": kind, "name": name, "picture": models.library.picture(kind, name) is not None}
             try:
                 each |= models.card(models.find(kind, name))
             except SfumatoError as problem:

@@ -41,3 +41,12 @@ def test_what_cannot_be_read_is_a_sentence(library: Library) -> None:
         words_of(library, "checkpoints", "none", "")
     with pytest.raises(BadFile, match="no tokenizer"):
         words_of(library, "diffusers", "other", "")
+
+
+def test_the_picture_that_people_put_beside_weights(library: Library, tmp_path: Path) -> None:
+    assert library.picture("checkpoints", "own.safetensors") is None
+    for name in ("own.jpg", "own.preview.png"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"")
+        assert library.picture("checkpoints", "own.safetensors") == tmp_path / "checkpoints" / name
+    with pytest.raises(NotFound):
+        library.picture("checkpoints", "../own")

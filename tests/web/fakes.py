@@ -64,7 +64,12 @@ class FakeRunner:
     ledger: Ledger
     leases: Leases
     answers: dict[str, JsonObject] = field(
-        default_factory=lambda: {"catalogue": CATALOGUE, "models": {"models": {}}, "tokens": TOKENS}
+        default_factory=lambda: {
+            "catalogue": CATALOGUE,
+            "models": {"models": {}},
+            "tokens": TOKENS,
+            "model_picture": {"path": ""},
+        }
     )
     asked: list[tuple[str, Future[JsonObject]]] = field(default_factory=list)
     woken: int = 0

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import ClientSession
 
+from engine.pictures import encode
 from tests.web.fakes import TOKENS, Served
 from web import pages
 from web.app import ROUTES
@@ -173,6 +175,18 @@ async def test_system_and_models(served: Served) -> None:
     assert system["workers"][0]["state"] == "ready"
     assert system["versions"]["torch"]
     assert await served.json("GET", "/api/models") == {"models": {}}
+
+
+async def test_weights_show_the_picture_beside_them_and_no_other_file(served: Served, tmp_path: Path) -> None:
+    picture, secret = tmp_path / "a.png", tmp_path / "b.png"
+    picture.write_bytes(encode(np.zeros((2, 2, 3), np.uint8)))
+    secret.write_text("no picture")
+    asked = "/api/models/picture?kind=loras&name=a.safetensors"
+    for path, status in ((picture, 200), (secret, 404), (tmp_path, 404), ("", 404)):
+        served.runner.answers["model_picture"] = {"path": str(path)}
+        answer = await served.client.get(asked)
+        assert (answer.status, answer.content_type) == (status, "image/png" if status == 200 else "application/json")
+    await served.json("GET", "/api/models/picture?kind=loras", status=400)
 
 
 async def test_words_come_from_the_tokenizer_of_the_weights_that_are_named(served: Served) -> None:

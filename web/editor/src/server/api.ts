@@ -141,6 +141,11 @@ export function fileUrl(digest: string): string {
   return `/api/files/${id(digest)}`;
 }
 
+/** Return where the picture that lies beside weights is. */
+export function modelPictureUrl(kind: string, name: string): string {
+  return `/api/models/picture?${new URLSearchParams({ kind, name })}`;
+}
+
 /** Return where a picture of a ready-made workflow is. */
 export function exampleUrl(group: string, name: string, which: "before" | "after"): string {
   return `/api/examples/${id(group)}/${id(name)}/${which}`;

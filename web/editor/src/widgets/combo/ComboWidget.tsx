@@ -17,6 +17,8 @@ interface Props extends WidgetProps {
   readonly none?: string;
   /** A line about a choice, where one is known; then the list is always one to filter. */
   readonly about?: ReadonlyMap<string, string>;
+  /** The address of a picture of a choice, where there is one. */
+  readonly pictures?: ReadonlyMap<string, string>;
 }
 
 export function ComboWidget(props: WidgetProps) {
@@ -59,6 +61,7 @@ function Filtered({
   text,
   isMissing,
   about,
+  pictures,
 }: Props & { text: string; isMissing: boolean }) {
   const [open, setOpen] = useState(false);
   return (
@@ -94,6 +97,7 @@ function Filtered({
                 setOpen(false);
               }}
             >
+              {pictures?.has(choice) && <img src={pictures.get(choice)} alt="" loading="lazy" />}
               {choice}
               {about?.get(choice) && <small>{about.get(choice)}</small>}
             </Command.Item>

@@ -3,7 +3,7 @@
 import { RefreshCw } from "lucide-react";
 import { useCallback, useEffect, useState } from "react";
 import { z } from "zod";
-import { api } from "../../server/api";
+import { api, modelPictureUrl } from "../../server/api";
 import { IconButton } from "../../ui/Button";
 import basic from "../basic/basic.module.css";
 import type { WidgetProps } from "../types";
@@ -16,6 +16,7 @@ const zModels = z.object({
       name: z.string(),
       title: z.string().default(""),
       problem: z.string().default(""),
+      picture: z.boolean().default(false),
     }),
   ),
 });
@@ -48,6 +49,7 @@ export function FileWidget(props: WidgetProps) {
         {...props}
         choices={files.map(({ name }) => name)}
         about={new Map(files.map(({ name, title, problem }) => [name, title || problem]))}
+        pictures={new Map(files.filter((f) => f.picture).map((f) => [f.name, modelPictureUrl(kind, f.name)]))}
         none={`No files in models/${kind}`}
       />
       <IconButton
