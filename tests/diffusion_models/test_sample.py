@@ -106,6 +106,7 @@ def test_the_background_is_kept_at_the_level_after_each_step(network, parts):
 
             class Recorder:
                 levels, prediction, sigma_data = inner.levels, inner.prediction, inner.sigma_data
+                combine = inner.combine
 
                 def each(self, x, sigma, conds):
                     seen.append((x.clone(), float(sigma)))
