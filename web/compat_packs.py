@@ -33,7 +33,7 @@ class Packs:
 async def list_packs(parts: Parts) -> Packs:
     """List ComfyUI's node packs: whether each is trusted, and why one does not work."""
     found = await asyncio.to_thread(packs.listed, parts.settings)
-    return Packs(tuple(found), tuple(parts.catalogue.plain()["failed"]))
+    return Packs(tuple(found), tuple(parts.catalogue.plain().get("failed", ())))
 
 
 @routes.add("POST", "/api/packs/{pack}/trust")

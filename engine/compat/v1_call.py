@@ -149,7 +149,7 @@ class Caller:
 
     def _run(self, function: Callable[..., Any], given: Mapping[str, Any], *, wait: bool = False) -> Any:
         """Call a method without gradients. A coroutine runs on the loop of this process; `wait` for its end."""
-        with inference():
+        with without_gradients():
             result = function(**given)
         if not inspect.iscoroutine(result):
             return result
@@ -269,8 +269,8 @@ def _then(future: Future[Any], finish: Callable[[Any], Any]) -> Future[Any]:
     return made
 
 
-def inference() -> Any:
+def without_gradients() -> Any:
     """Return a context in which torch keeps no gradients."""
     import torch
 
-    return torch.inference_mode()
+    return torch.no_grad()  # not inference_mode: networks that are loaded meanwhile are used by others too

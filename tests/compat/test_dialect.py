@@ -399,3 +399,34 @@ async def test_a_client_that_comes_back_hears_what_it_missed(served: Served) -> 
         told += await until_end(ws)
     kinds = [m["type"] for m in told if m["type"] not in ("status", "progress_state")]
     assert kinds == ["execution_start", "execution_cached", "executed", "execution_success", "executing"]
+
+
+async def test_history_and_outputs_outlive_a_restart(lab: V1Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "twice"
+    ui = ({"ui": "text", "text": "3", "files": [], "extra": {"text": ["3"]}},)
+    async with serving(folder, kept=CATALOGUE) as first:
+        rest = {"prompt": PROMPT, "extra_data": {}, "number": 4}
+        job = first.parts.jobs.enqueue({"nodes": {}, "comfyui": rest}, wanted=["2"], client="me", id="an-id")
+        attempt = first.runner.start()
+        first.runner.append(attempt, StepDone("2", "TestShow", "k", 0.1, "", {}, ui))
+        first.runner.finish(attempt)
+    async with serving(folder, kept=CATALOGUE) as second:
+        item = (await second.json("GET", f"/history/{job.id}"))[job.id]
+    assert item["outputs"] == {"2": {"text": ["3"]}}
+    assert item["prompt"] == [4, "an-id", PROMPT, {"client_id": "me"}, ["2"]]
+
+
+async def test_packs_are_listed_and_trusted_through_the_api(tmp_path: Path) -> None:
+    async with serving(tmp_path, kept=CATALOGUE) as found:
+        place = tmp_path / "packs" / "some"
+        place.mkdir(parents=True)
+        (place / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n")
+        object.__setattr__(found.parts.settings, "custom_nodes", (tmp_path / "packs",))
+        (pack,) = (await found.json("GET", "/api/packs"))["packs"]
+        assert (pack["name"], pack["trusted"]) == ("some", False)
+        await found.json("POST", "/api/packs/some/trust", status=400, json={"digest": "0" * 64})
+        (pack,) = (await found.json("POST", "/api/packs/some/trust", json={"digest": pack["digest"]}))["packs"]
+        assert pack["trusted"]
+        (pack,) = (await found.json("POST", "/api/packs/some/distrust"))["packs"]
+        assert not pack["trusted"]
+        await found.json("POST", "/api/packs/none/distrust", status=404)

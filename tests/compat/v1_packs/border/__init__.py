@@ -1,0 +1,143 @@
+"""Classes that touch models as packs do: clones, attention patches, wrappers, guidance, prompts, latents."""
+
+import torch
+
+CALLS = []
+SEEN = {}
+
+
+class BorderPatch:
+    """Lays one kind of patch over a clone of a model."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        kinds = ["nothing", "attn2", "attn1", "attn2_output", "wrapper", "wrapper_half", "cfg", "post_cfg"]
+        return {"required": {"model": ("MODEL",), "kind": (kinds,)}}
+
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    def patch(self, model, kind):
+        twin = model.clone()
+        getattr(self, kind)(twin)
+        assert model.model_options != twin.model_options or kind == "nothing"
+        return (twin,)
+
+    def nothing(self, model):
+        pass
+
+    def attn2(self, model):
+        def patch(n, context, value, extra):
+            SEEN["attn2"] = {k: extra[k] for k in ("n_heads", "dim_head", "block", "cond_or_uncond", "original_shape")}
+            return n, context, value * 0
+
+        model.set_model_attn2_patch(patch)
+
+    def attn1(self, model):
+        model.set_model_attn1_patch(lambda n, context, value, extra: (n, context, value))
+
+    def attn2_output(self, model):
+        model.set_model_attn2_output_patch(lambda out, extra: out * 0)
+
+    def wrapper(self, model):
+        def wrap(apply_model, params):
+            SEEN["wrapper"] = (sorted(params), params["cond_or_uncond"], tuple(params["input"].shape))
+            return apply_model(params["input"], params["timestep"], **params["c"])
+
+        model.set_model_unet_function_wrapper(wrap)
+
+    def wrapper_half(self, model):
+        model.set_model_unet_function_wrapper(lambda f, p: f(p["input"], p["timestep"], **p["c"]) * 0.5)
+
+    def cfg(self, model):
+        def guide(args):
+            return args["uncond"] + (args["cond"] - args["uncond"]) * args["cond_scale"]
+
+        model.set_model_sampler_cfg_function(guide)
+
+    def post_cfg(self, model):
+        model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * 0.5)
+
+
+class BorderEncode:
+    """Encodes a prompt as CLIPTextEncode does."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"clip": ("CLIP",), "text": ("STRING", {"default": ""})}}
+
+    RETURN_TYPES = ("CONDITIONING",)
+    FUNCTION = "encode"
+
+    def encode(self, clip, text):
+        cond, pooled = clip.encode_from_tokens(clip.tokenize(text), return_pooled=True)
+        return ([[cond, {"pooled_output": pooled}]],)
+
+
+class BorderStrength:
+    """Changes conditioning in the way that many packs do."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"conditioning": ("CONDITIONING",)}}
+
+    RETURN_TYPES = ("CONDITIONING",)
+    FUNCTION = "change"
+
+    def change(self, conditioning):
+        import node_helpers
+
+        kept = node_helpers.conditioning_set_values(conditioning, {"start_percent": 0.0, "end_percent": 0.5})
+        return ([[t, {**more, "own_key": {"a": torch.ones(2)}}] for t, more in kept],)
+
+
+class BorderConditioning:
+    """Shows what conditioning holds."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"conditioning": ("CONDITIONING",)}}
+
+    RETURN_TYPES = ()
+    FUNCTION = "show"
+    OUTPUT_NODE = True
+
+    def show(self, conditioning):
+        more = conditioning[0][1]
+        return {"ui": {"text": [more["end_percent"], float(more["own_key"]["a"].sum()), conditioning[0][0].ndim]}}
+
+
+class BorderLatent:
+    """Puts a mask and a key of its own into a latent, and doubles the batch."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"samples": ("LATENT",)}}
+
+    RETURN_TYPES = ("LATENT", "INT")
+    FUNCTION = "change"
+
+    def change(self, samples):
+        out = samples.copy()
+        out["samples"] = samples["samples"].repeat(2, 1, 1, 1)
+        out["noise_mask"] = torch.ones(1, 1, 64, 64)
+        out["mine"] = samples.get("mine", 0) + 1
+        return out, out["mine"]
+
+
+class BorderVae:
+    """Encodes and decodes a picture."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"vae": ("VAE",), "image": ("IMAGE",)}}
+
+    RETURN_TYPES = ("LATENT", "IMAGE")
+    FUNCTION = "both"
+
+    def both(self, vae, image):
+        samples = vae.encode(image[:, :, :, :3])
+        return {"samples": samples, "downscale_ratio_spacial": vae.spacial_compression_encode()}, vae.decode(samples)
+
+
+NODE_CLASS_MAPPINGS = {name: cls for name, cls in list(globals().items()) if name.startswith("Border")}
