@@ -10,7 +10,7 @@ from nodes.basics import strings, values
 from nodes.comfyui._core import Line, Long, core
 
 Whole = Annotated[int, Range(-(2**63), 2**63 - 1)]
-Number = Annotated[float, Range(-1e300, 1e300)]
+Number = Annotated[float, Range(-1e15, 1e15)]
 Index = Annotated[int, Range(-STRING_MAX, STRING_MAX)]
 
 
