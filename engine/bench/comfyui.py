@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from engine.diffusion.bench import NEGATIVE, SCALE
 from engine.errors import NotFound, Unavailable
 
 PORT = 8199
 PATIENCE_S = 300.0
 PAUSE_S = 0.02
-NEGATIVE, SCALE = "blurry", 7.5
 ENVIRONMENTS = ("venv", ".venv")
 
 

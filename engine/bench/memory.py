@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine.bench.sd import FILE
+from engine.diffusion.bench import FILE
 from engine.settings import ROOT
 
 BUDGET = 1_200_000_000

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.bench.comfyui import ComfyUI
+from engine.diffusion.bench import FILE, NEGATIVE, PROMPT, SCALE
 from engine.diffusion.bench.timing import REPEATS, Timed, alternating
 from engine.jobs.execute import Engine
 from engine.settings import Settings
 
 STEPS, SIDE = 8, 256
-FILE = "sd15-random.safetensors"
-SCALE = 7.5
-PROMPT, NEGATIVE = "a lighthouse on a cliff at dusk", "blurry"
 Make = Callable[[int, str], Any]
 """(seed, prompt) -> one saved picture."""
 

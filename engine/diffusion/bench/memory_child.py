@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from engine.diffusion.bench import random_sd
-from engine.diffusion.bench.networks import FILE, SEED, load_diffusers
+from engine.diffusion.bench import FILE, SEED, random_sd
+from engine.diffusion.bench.networks import load_diffusers
 from engine.diffusion.bench.timing import seconds
 from engine.diffusion.device import ModelManager
 from engine.diffusion.text import encode

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from engine.diffusion.bench import FILE, NEGATIVE, PROMPT, SCALE, SEED
 from engine.diffusion.bench.rates import Rates, flops_of
 from engine.diffusion.bench.timing import alternating, median_of
 from engine.diffusion.device import ModelManager, choose_dtype
@@ -17,9 +18,6 @@ from engine.diffusion.families.unet import UNet
 from engine.diffusion.text import encode
 from engine.types import Cond
 
-FILE = "sd15-random.safetensors"
-SEED, SCALE = 7, 7.5
-PROMPT, NEGATIVE = "a lighthouse on a cliff at dusk", "blurry"
 SIDES = (32, 64)  # of latents
 FIRST = SIDES[0]
 
