@@ -28,13 +28,27 @@ def marked(noise: Noise, eps: Tensor) -> Tensor:
     raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
 
 
+ALL = -1  # channels
+
+
 @dataclass(frozen=True)
 class RingKey:
-    """Rings of radius up to `radius` around DC in the spectrum of one channel, one real value each, from `seed`."""
+    """Rings of radius up to `radius` around DC in the spectrum of a channel, one real value each, from `seed`.
+
+    `channel` -1 puts rings of their own into every channel: what one is too weak for, all together show.
+    """
 
     seed: int
     channel: int = 0
     radius: int = 3
+
+    def singles(self, channels: int) -> tuple[RingKey, ...]:
+        """Return the key of each channel that carries rings."""
+        if self.channel == ALL:
+            return tuple(replace(self, seed=self.seed + c, channel=c) for c in range(channels))
+        if not 0 <= self.channel < channels:
+            raise BadInput(f"The latent has {channels} channels; {self.channel} is none of them.", field="channel")
+        return (self,)
 
 
 def ring_of(h: int, w: int, radius: int) -> Tensor:
@@ -55,14 +69,13 @@ def spectrum(key: RingKey, h: int, w: int) -> tuple[Tensor, Tensor]:
 
 def lay_rings(eps: Tensor, key: RingKey) -> Tensor:
     """Put the key into the noise (B, C, h, w); other channels and frequencies stay."""
-    if not 0 <= key.channel < eps.shape[1]:
-        raise BadInput(f"The latent has {eps.shape[1]} channels; {key.channel} is none of them.", field="channel")
-    where, values = spectrum(key, *eps.shape[-2:])
-    f = _shifted(eps[:, key.channel])
-    f = torch.where(where, values.to(f), f)
-    laid = torch.fft.ifft2(torch.fft.ifftshift(f, dim=(-2, -1))).real
     out = eps.clone()
-    out[:, key.channel] = laid.to(eps)
+    for one in key.singles(eps.shape[1]):
+        where, values = spectrum(one, *eps.shape[-2:])
+        f = _shifted(eps[:, one.channel])
+        f = torch.where(where, values.to(f), f)
+        laid = torch.fft.ifft2(torch.fft.ifftshift(f, dim=(-2, -1))).real
+        out[:, one.channel] = laid.to(eps)
     return out
 
 
@@ -87,18 +100,22 @@ def find_rings(z: Tensor, key: RingKey, *, magnitudes: bool = False) -> Found:
     compares sizes alone, which turns and flips leave as they are.
     """
     h, w = z.shape[-2:]
-    where, values = spectrum(key, h, w)
-    f = _shifted(z[0, key.channel])
-    if magnitudes:
-        return Found(float((f.abs() - values.abs())[where].abs().mean() / math.sqrt(h * w)), math.nan)
     y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
-    half = where & ((y > 0) | ((y == 0) & (x > 0)))
-    dc = f[h // 2, w // 2].real[None]
-    off = torch.cat([f[half].real - values[half], f[half].imag, (dc - values[h // 2, w // 2]) / math.sqrt(2)])
-    away = torch.cat([values[half], values[h // 2, w // 2][None] / math.sqrt(2)])
+    offs, aways, distances = [], [], []
+    for one in key.singles(z.shape[1]):
+        where, values = spectrum(one, h, w)
+        f = _shifted(z[0, one.channel])
+        distances.append(((f.abs() - values.abs()) if magnitudes else (f - values))[where].abs().mean())
+        half = where & ((y > 0) | ((y == 0) & (x > 0)))
+        dc, wanted = f[h // 2, w // 2].real[None], values[h // 2, w // 2][None]
+        offs += [f[half].real - values[half], f[half].imag, (dc - wanted) / math.sqrt(2)]
+        aways += [values[half], wanted / math.sqrt(2)]
+    distance = float(torch.stack(distances).mean() / math.sqrt(h * w))
+    if magnitudes:
+        return Found(distance, math.nan)
+    off, away = torch.cat(offs), torch.cat(aways)
     variance = float(z.double().var()) * h * w / 2
     eta, lam = float(off.square().sum()) / variance, float(away.square().sum()) / variance
-    distance = float((f - values)[where].abs().mean() / math.sqrt(h * w))
     return Found(distance, noncentral_chi2_cdf(eta, len(off), lam))
 
 

@@ -46,7 +46,7 @@ class Attacked(NamedTuple):
 def ring_noise(
     seed: Seed = 0,
     key: Seed = 999_999,
-    channel: Annotated[int, Range(0, 255)] = 0,
+    channel: Annotated[int, Range(-1, 255)] = -1,
     radius: Annotated[int, Range(1, 64)] = 3,
 ) -> Noise:
     """Give noise that carries rings in its spectrum: a mark that says "made here" and leaves pixels alone.
@@ -54,7 +54,7 @@ def ring_noise(
     Args:
         seed: Number of the noise.
         key: Number of the rings; who knows it can look for them.
-        channel: The latent channel that carries them.
+        channel: The latent channel that carries them; -1 gives each channel rings of its own, which is found best.
         radius: How many rings; at most a few for small latents, ten for large ones.
     """
     return Noise(seed, "rings", {"seed": key, "channel": channel, "radius": radius})

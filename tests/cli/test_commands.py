@@ -102,10 +102,19 @@ def test_a_table_keeps_every_figure() -> None:
     assert list(table(figures)) == ["kills   100", "p50_ms  1.235", "sizes   1, 2", "cold", "  chain  12346"]
 
 
-def test_a_bench_that_counts_nothing_says_so(command: Command) -> None:
-    code, _, err = command("bench", "start", "--count", "3")
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("start", "--count", "3"), "counts nothing"),
+        (("engine", "--write"), "writes nothing"),
+        (("model", "--method", "sdedit"), "no methods"),
+        (("methods", "--method", "sdedti"), "prompt_to_prompt"),
+    ],
+)
+def test_a_bench_says_what_it_cannot_do(command: Command, flags: tuple[str, ...], told: str) -> None:
+    code, _, err = command("bench", *flags)
     assert code == 2
-    assert "counts nothing" in err
+    assert told in err
 
 
 def test_settings_come_from_flags_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

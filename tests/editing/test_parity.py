@@ -6,6 +6,7 @@ Where a pipeline does something else on purpose or by mistake, it is done here t
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -164,13 +165,16 @@ def rescaled(info):
 
 @pytest.mark.parametrize("wrap", [False, True])
 def test_fused_windows_are_their_panorama(both, wrap):
-    start = torch.randn(1, 4, 64, 80, generator=seeded())
-    theirs = both.pipeline(StableDiffusionPanoramaPipeline)(
-        height=512, width=640, latents=start, num_inference_steps=2, circular_padding=wrap, **EMBEDS
+    noise, top = torch.randn(1, 4, 8, 14, generator=seeded()), float(both.sigmas().values[0])
+    start = noise * top / (1 + top**2) ** 0.5  # theirs takes pure noise for the last level, which is not quite that
+    pipeline = both.pipeline(StableDiffusionPanoramaPipeline)
+    pipeline.get_views = partial(pipeline.get_views, window_size=8, stride=2)  # else 64 cells, and slow
+    theirs = pipeline(
+        height=64, width=112, latents=start, num_inference_steps=STEPS, circular_padding=wrap, **EMBEDS
     ).images
-    guider = fuse_windows(both.guider(), 64 * 2, 8 * 2, wrap=wrap)
-    canvas, sampler = Latent(torch.zeros_like(start), 2), Sampler("ddim")
-    ours = sample_custom(both.ctx, guider, sampler, both.sigmas(steps=2), canvas, Noise(SEED)).latent.samples
+    guider = fuse_windows(both.guider(), 8 * 2, 2 * 2, wrap=wrap)
+    canvas, sampler = Latent(torch.zeros_like(noise), 2), Sampler("ddim")
+    ours = sample_custom(both.ctx, guider, sampler, both.sigmas(), canvas, Noise(SEED)).latent.samples
     assert far(ours, theirs) < 1e-5
 
 
@@ -179,9 +183,22 @@ def diffedit(both):
     return both.pipeline(StableDiffusionDiffEditPipeline, inverse_scheduler=inverse)
 
 
-@pytest.mark.parametrize("scale", [1.0, 7.5])
+@pytest.mark.parametrize("scale", [3.0, 7.5])
 def test_the_mask_of_diffedit_is_theirs(both, scale):
-    """At guidance 7.5, their default, it is the same: guidance multiplies the map, and the threshold is relative."""
+    """Guidance, which theirs has at 7.5, only multiplies the map, and the threshold is relative."""
+    theirs, ours = masks(both, scale)
+    assert 0 < theirs.mean() < 1
+    assert (ours.numpy() == theirs).all()
+
+
+def test_their_mask_without_guidance_covers_everything(both):
+    """Theirs takes the negative prompt for the prompt: without guidance nothing differs, and 0 / 0 counts as masked."""
+    theirs, ours = masks(both, 1.0)
+    assert theirs.all()
+    assert 0 < ours.mean() < 1
+
+
+def masks(both, scale):
     start = clean(16, 16)
     negative = {"target_negative_prompt_embeds": NEG, "source_negative_prompt_embeds": NEG}
     theirs = diffedit(both).generate_mask(
@@ -191,8 +208,7 @@ def test_the_mask_of_diffedit_is_theirs(both, scale):
     )  # fmt: skip
     heat = noise_contrast(both.ctx, both.model, start, ONE, OTHER.map(tokens=0.5 * NEG), 0.5, count=1, seed=SEED)
     ours = heatmap_to_mask(heat, "mean ratio", 0.5, 0.0, 0).mask.values[:, ::2, ::2]
-    assert 0 < theirs.mean() < 1
-    assert (ours.numpy() == theirs).all()
+    return theirs, ours
 
 
 def inverted(both, scale):
@@ -211,7 +227,7 @@ def test_inversion_is_theirs_and_their_guidance_makes_noise_that_is_none(both, s
     """Their default inverts at guidance 7.5; here it is 1, and a pull has to be asked for."""
     theirs, ours = inverted(both, scale)
     native = ours.latents / (1 + ours.sigmas.view(-1, 1, 1, 1, 1) ** 2).sqrt()
-    assert far(native[1:].float(), theirs[0].flip(0)[:, None]) < 1e-5
+    assert far(native[1:].float(), theirs[0].flip(0)[:, None]) < 1e-4
     assert (float(theirs[0, 0].std()) > 1.3) == (scale > 1)
 
 
@@ -228,7 +244,7 @@ def test_the_edit_of_diffedit_is_theirs_but_for_the_level_of_the_background(both
     guider = cfg_guider(both.model, OTHER, ONE, SCALE)
     right = replay(both.ctx, ours, guider, keep_trajectory(ours, mask)).samples
     if not masked:
-        assert far(right, theirs) < 1e-5
+        assert far(right, theirs) < 1e-4
         return
 
     def late(blend, run):
@@ -240,16 +256,17 @@ def test_the_edit_of_diffedit_is_theirs_but_for_the_level_of_the_background(both
         return hook
 
     monkeypatch.setitem(blends.KINDS, "late", late)
-    assert far(replay(both.ctx, ours, guider, Blend("late")).samples, theirs) < 1e-5
+    assert far(replay(both.ctx, ours, guider, Blend("late")).samples, theirs) < 1e-4
     assert torch.equal(right[..., :4], ours.latents[0][..., :4])
     assert far(right, theirs) > 0.01
 
 
 def test_the_closed_form_of_time_is_theirs(both):
-    """Their pipeline looks for a class that is gone and edits nothing, unless it is shown the layers."""
+    """Theirs looks for a class that is gone and edits nothing, unless it is shown the layers; doubles, or it is 1e-3."""
     pipeline = both.pipeline(StableDiffusionModelEditingPipeline)
     assert pipeline.projection_matrices == []
-    unet = copy.deepcopy(both.parts["unet"])
+    unet = copy.deepcopy(both.parts["unet"]).double()
+    pipeline.text_encoder = copy.deepcopy(both.parts["text_encoder"]).double()
     layers = [m for name, m in unet.named_modules() if name.endswith("attn2")]
     pipeline.ca_clip_layers = layers
     pipeline.projection_matrices = [m.to_v for m in layers] + [m.to_k for m in layers]
@@ -257,8 +274,8 @@ def test_the_closed_form_of_time_is_theirs(both):
     patch = time_edit_model(both.ctx, both.model, both.clip, "A rose in a vase", "A blue rose in a vase", 0.1).patch
     before, after = both.parts["unet"].state_dict(), unet.state_dict()
     for name, delta in patch.tensors.items():
-        assert far(before[name] + delta, after[name]) < 1e-4
-    changed = {k for k in before if not torch.equal(before[k], after[k])}
+        assert far(before[name] + delta, after[name].float()) < 1e-4
+    changed = {k for k in before if not torch.equal(before[k], after[k].float())}
     assert changed == set(patch.tensors)
 
 

@@ -45,6 +45,22 @@ def test_the_whole_key_is_there_and_nothing_else_has_changed():
     assert torch.equal(out[:, [0, 2, 3]], z[:, [0, 2, 3]])
 
 
+def test_all_channels_carry_rings_of_their_own():
+    key = RingKey(999_999, -1, 3)
+    out = lay_rings(noise(), key)
+    assert find_rings(out, key).p < 1e-12
+    singles = key.singles(4)
+    assert [k.channel for k in singles] == [0, 1, 2, 3]
+    assert len({k.seed for k in singles}) == 4
+    assert all(find_rings(out, k).p < 1e-9 for k in singles)
+    assert find_rings(out.flip(3), key, magnitudes=True).distance < 0.01
+    chances = [find_rings(noise(s), key).p for s in range(300)]
+    assert kstest(chances, "uniform").pvalue > 0.01
+    weak = [find_rings(0.25 * out + (1 - 0.25**2) ** 0.5 * noise(s + 1), key).p for s in range(20)]
+    alone = [find_rings(0.25 * out + (1 - 0.25**2) ** 0.5 * noise(s + 1), singles[0]).p for s in range(20)]
+    assert sum(p < 0.01 for p in weak) > sum(p < 0.01 for p in alone)
+
+
 def test_marked_noise_is_still_noise():
     planes = torch.cat([lay_rings(noise(s), RingKey(s, 1, 3))[:, 1] for s in range(200)])
     assert planes.std().item() == pytest.approx(1, abs=0.03)

@@ -18,18 +18,29 @@ def strip(pictures: Mapping[str, Pixels]) -> Pil.Image:
     return Pil.fromarray(np.concatenate(list(pictures.values()), 1))
 
 
-def rows(figures: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row per figure, as Markdown; a figure that is short of its bar has its reason below its name."""
+def rows(figures: Mapping[str, Any], drawn: float | None = None) -> Iterator[str]:
+    """Yield a row per figure, as Markdown; one that is short of its bar has its reason.
+
+    `drawn`: the share of plain samples that show what is named, which is said of shares without a reason of their own.
+    """
     yield "| | metric | value | bar | met | without it | n | seconds | evaluations |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for name, f in figures.items():
         bar = f"{'at most ' if f.get('at_most') else ''}{f['bar']:g}"
         margin = f", {f['margin_bar']:g} apart" if "margin_bar" in f else ""
-        met = "yes" if f["met"] else "**NO**" + (f" ({f['why']})" if "why" in f else "")
         yield (
-            f"| {name} | {f['metric']} | {_number(f['value'])} | {bar}{margin} | {met} | {_number(f['control'])} | "
-            f"{f['n']} | {f['seconds']:.3g} | {f['evaluations']} |"
+            f"| {name} | {f['metric']} | {_number(f['value'])} | {bar}{margin} | {_met(f, drawn)} | "
+            f"{_number(f['control'])} | {f['n']} | {f['seconds']:.3g} | {f['evaluations']} |"
         )
+
+
+def _met(figure: Mapping[str, Any], drawn: float | None) -> str:
+    if figure["met"]:
+        return "yes"
+    if "why" in figure:
+        return f"**NO** ({figure['why']})"
+    share = figure["value"] is not None and 0 <= figure["value"] <= 1 and figure["bar"] < 1
+    return f"**NO** (plain samples show their thing in {drawn:.0%})" if share and drawn is not None else "**NO**"
 
 
 def _number(value: float | None) -> str:
@@ -39,7 +50,8 @@ def _number(value: float | None) -> str:
 def page(kept: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a page: for each method a heading, its pictures and its figures."""
     figures = [f for method in kept.values() for f in method["figures"].values()]
+    drawn = kept.get("text_to_image", {}).get("figures", {}).get("text_to_image", {}).get("value")
     yield f"{sum(f['met'] for f in figures)} of {len(figures)} figures meet their bar."
     for name, method in kept.items():
         yield from ("", f"## {name}", "", f"![{', '.join(method['shown'])}]({method['pictures']})", "",
-                    " | ".join(method["shown"]), "", *rows(method["figures"]))  # fmt: skip
+                    " | ".join(method["shown"]), "", *rows(method["figures"], drawn))  # fmt: skip

@@ -171,7 +171,7 @@ def null_text(bed: Bed, seeds: int) -> Measured:
     pair = _Pairs(bed, captions[0], captions[1])
     own, sigmas = bed.decode(clean), bed.sigmas(50)
     made = bed("ddim_invert", bed.model, pair.sources, clean, sigmas)
-    few = min(seeds, 4)
+    few = min(seeds, 2)  # learning takes a minute a picture
 
     def back(negative: Any) -> float:
         out = bed.decode(bed("replay", made.trajectory, bed.guider(pair.sources, REAL_SCALE, negative)))

@@ -1,0 +1,74 @@
+"""Methods leave no trace: after each of them a plain sample is, to the bit, what it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.context import Context
+from engine.jobs.execute import Engine
+from engine.settings import Settings
+from engine.types import Latent, Noise, Sampler
+from nodes.basics.sampling_custom import cfg_guider, sample_custom, sigmas
+from nodes.basics.text import encode_text
+from tests.diffusion_models import tiny
+from tests.editing.test_any_model import FILES, on_tiny
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("no_trace")
+    tiny.write_folder(folder / "models" / "diffusers" / "tiny")
+    made = Engine(
+        Settings(data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=())
+    )
+    yield made
+    made.close()
+
+
+def parts_of(engine: Engine) -> dict[str, Any]:
+    return dict(engine.models.load(engine.models.find("diffusers", "tiny")))
+
+
+def plain(engine: Engine) -> Tensor:
+    """Sample by the same loaded networks that the workflows use."""
+    ctx, parts = Context(node="n", models=engine.models), parts_of(engine)
+    texts = [encode_text(ctx, parts["clip"], text) for text in ("a red house on a beach", "")]
+    canvas = Latent(torch.zeros(2, 4, 8, 8), 2)
+    levels = sigmas(ctx, parts["model"], "simple", 3)
+    guider = cfg_guider(parts["model"], *texts, 4.0)
+    made: Tensor = sample_custom(ctx, guider, Sampler("euler"), levels, canvas, Noise(7)).latent.samples
+    return made
+
+
+@pytest.fixture(scope="module")
+def before(engine: Engine) -> Tensor:
+    return plain(engine)
+
+
+WORKFLOWS = [file for file in FILES if file.with_suffix(".md").exists()]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda p: p.stem)
+def test_a_plain_sample_is_what_it_was(file: Path, engine: Engine, before: Tensor) -> None:
+    assert engine.run(on_tiny(file)).problems == ()
+    assert torch.equal(plain(engine), before)
+    with engine.models.use(parts_of(engine)["model"]) as network:
+        hooked = [name for name, m in network.module.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+        assert hooked == []
+        assert not any(p.requires_grad or p.grad is not None for p in network.module.parameters())
+
+
+def test_a_trace_would_be_seen(engine: Engine, before: Tensor) -> None:
+    with engine.models.use(parts_of(engine)["model"]) as network:
+        handle = network.module.conv_in.register_forward_hook(lambda module, given, out: out * 1.0001)
+        try:
+            assert not torch.equal(plain(engine), before)
+        finally:
+            handle.remove()
+    assert torch.equal(plain(engine), before)
