@@ -46,29 +46,35 @@ def plain(engine: Engine) -> Tensor:
     return made
 
 
+def hooks(engine: Engine) -> dict[str, int]:
+    """Count the hooks of each module; those of the dispatcher hang there from the beginning."""
+    with engine.models.use(parts_of(engine)["model"]) as network:
+        named = dict(network.module.named_modules())
+        assert not any(p.requires_grad or p.grad is not None for p in network.module.parameters())
+    return {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in named.items()}
+
+
 @pytest.fixture(scope="module")
-def before(engine: Engine) -> Tensor:
-    return plain(engine)
+def before(engine: Engine) -> tuple[Tensor, dict[str, int]]:
+    return plain(engine), hooks(engine)
 
 
 WORKFLOWS = [file for file in FILES if file.with_suffix(".md").exists()]
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda p: p.stem)
-def test_a_plain_sample_is_what_it_was(file: Path, engine: Engine, before: Tensor) -> None:
+def test_a_plain_sample_is_what_it_was(file: Path, engine: Engine, before: tuple[Tensor, dict[str, int]]) -> None:
     assert engine.run(on_tiny(file)).problems == ()
-    assert torch.equal(plain(engine), before)
-    with engine.models.use(parts_of(engine)["model"]) as network:
-        hooked = [name for name, m in network.module.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-        assert hooked == []
-        assert not any(p.requires_grad or p.grad is not None for p in network.module.parameters())
+    assert torch.equal(plain(engine), before[0])
+    assert hooks(engine) == before[1]
 
 
-def test_a_trace_would_be_seen(engine: Engine, before: Tensor) -> None:
+def test_a_trace_would_be_seen(engine: Engine, before: tuple[Tensor, dict[str, int]]) -> None:
     with engine.models.use(parts_of(engine)["model"]) as network:
         handle = network.module.conv_in.register_forward_hook(lambda module, given, out: out * 1.0001)
         try:
-            assert not torch.equal(plain(engine), before)
+            assert not torch.equal(plain(engine), before[0])
+            assert hooks(engine) != before[1]
         finally:
             handle.remove()
-    assert torch.equal(plain(engine), before)
+    assert torch.equal(plain(engine), before[0])
