@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -16,12 +17,13 @@ from aiohttp import ClientWebSocketResponse, FormData, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
-from engine.compat import requests
+from engine.compat import dialect_table, requests
 from engine.events import RunFinished, RunStarted, StepCached, StepDone, StepFailed, StepSkipped
 from engine.jobs.contract import Outcome
 from engine.jobs.ledger import JobState
 from tests.compat.v1_lab import V1Lab, node
 from tests.web.fakes import CATALOGUE, TOKEN, Served, serving
+from web import compat
 from web.app import make_comfyui_app
 
 PROMPT = {"1": node("TestNumber", value=3), "2": node("TestShow", value=["1", 0])}
@@ -430,3 +432,15 @@ async def test_packs_are_listed_and_trusted_through_the_api(tmp_path: Path) -> N
         (pack,) = (await found.json("POST", "/api/packs/some/distrust"))["packs"]
         assert not pack["trusted"]
         await found.json("POST", "/api/packs/none/distrust", status=404)
+
+
+def test_the_table_of_routes_is_what_is_served() -> None:
+    served = {(method, re.sub(r"{\w+}", "{}", path.removeprefix("/api"))) for method, path, _ in compat.routes()}
+    told = {
+        (method, re.sub(r"{\w+}", "{}", path.removeprefix("/api")))
+        for (method, path), state in ((tuple(name.split()), state) for name, state in dialect_table.ROUTES.items())
+        if not state.startswith("missing")
+    }
+    assert told == served
+    states = {state.partition(":")[0] for table in dialect_table.TABLES.values() for state in table.values()}
+    assert states == {"works", "partial", "missing"}
