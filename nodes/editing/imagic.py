@@ -41,8 +41,8 @@ def optimise_embedding(
     model: Model,
     latent: Latent,
     target: Conditioning,
-    steps: LearningSteps = 150,
-    rate: Rate = 0.002,
+    steps: LearningSteps = 100,
+    rate: Rate = 0.01,
     *,
     batch: Batch = 4,
     keep_begin: bool = True,
@@ -58,7 +58,7 @@ def optimise_embedding(
         latent: The picture.
         target: The prompt of what the picture shall become.
         steps: How long to learn; 0 leaves the prompt as it is.
-        rate: How large each step is.
+        rate: How large each step is; for Stable Diffusion 0.002.
         batch: At how many noise levels each step looks.
         keep_begin: Leave the first token alone, which stands for no word.
         seed: Number of the noise that is looked through.
@@ -79,7 +79,7 @@ def finetune_on_picture(
     latent: Latent,
     conditioning: Conditioning,
     steps: LearningSteps = 300,
-    rate: Rate = 0.001,
+    rate: Rate = 0.002,
     *,
     scope: Literal["lora", "attention", "full"] = "lora",
     rank: Annotated[int, Range(1, 128)] = 8,
@@ -95,7 +95,7 @@ def finetune_on_picture(
         latent: The picture.
         conditioning: The learnt prompt.
         steps: How long to learn; 0 leaves the model as it is.
-        rate: How large each step is; for the scope full a hundredth of what suits lora.
+        rate: How large each step is; for the scope full about a fifth of what suits lora.
         scope: lora learns a thin change of attention, attention all of its weights, full everything: large models then
             take a lot of memory.
         rank: How thick a lora is.
