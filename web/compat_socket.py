@@ -153,6 +153,8 @@ async def _tell(ws: web.WebSocketResponse, parts: Parts, client: Client, event: 
         await ws.send_json({"type": "executing", "data": {"node": None, "prompt_id": event.job}})
         client.events.pop(event.job, None)
         client.early = [frame for frame in client.early if frame.head.get("job") != event.job]
+    if event.kind in ENDS:
+        client.mine.pop(event.job, None)
         client.nodes.pop(event.job, None)
 
 

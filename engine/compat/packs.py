@@ -26,7 +26,7 @@ from engine.registry import Registry, catalogue_path, import_file, pack_name, pa
 from engine.settings import Settings
 from engine.workflow import nearest
 
-SIGNS = re.compile(rb"^\s*(NODE_CLASS_MAPPINGS\b|(async )?def comfy_entrypoint)|import.*NODE_CLASS_MAPPINGS", re.M)
+SIGNS = re.compile(rb"NODE_CLASS_MAPPINGS|comfy_entrypoint")
 APART = {"__pycache__", ".git"}
 CHUNK = 2**20
 REASON = "It is not trusted yet. Read its code, then: python3 main.py packs trust {name}"
@@ -129,9 +129,9 @@ def load_all(settings: Settings, files: FileStore | None = None) -> PackRegistry
 
 
 def is_foreign(place: Path) -> bool:
-    """Say whether a pack is written for ComfyUI, by reading its first file."""
-    file = place / "__init__.py" if place.is_dir() else place
-    return file.is_file() and SIGNS.search(file.read_bytes()) is not None
+    """Say whether a pack is written for ComfyUI: one of its files names what such packs export."""
+    files = place.rglob("*.py") if place.is_dir() else [place]
+    return any(SIGNS.search(file.read_bytes()) for file in files if file.is_file())
 
 
 def listed(settings: Settings) -> list[Pack]:

@@ -44,6 +44,14 @@ def test_nothing_of_a_pack_runs_before_it_is_trusted(settings: Settings) -> None
     assert [(p.name, p.trusted) for p in packs.listed(settings)] == [("bad", False), ("good", False)]
 
 
+def test_a_pack_that_hides_what_it_exports_is_known_too(settings: Settings) -> None:
+    file = settings.custom_nodes[0] / "good" / "__init__.py"
+    file.write_text("import sys\nsys.modules['a_pack_has_run'] = sys\nfrom .inner import *\n")
+    (file.parent / "inner.py").write_text(GOOD)
+    assert "packs trust good" in packs.load_all(settings).failed["good"]
+    assert "a_pack_has_run" not in sys.modules
+
+
 def test_a_trusted_pack_loads_and_one_that_fails_says_why(settings: Settings) -> None:
     for name in ("good", "bad"):
         packs.trust(settings, name)
