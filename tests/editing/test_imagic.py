@@ -139,8 +139,8 @@ def test_the_optimum_of_a_linear_network_is_found():
 def test_the_model_is_not_touched_and_the_patch_is_what_was_learnt(ctx, network, scope):
     before = {n: p.clone() for n, p in network.module.named_parameters()}
     plain = sampled(ctx, MODEL, TARGET)
-    first = finetune_on_picture(ctx, MODEL, PICTURE, TARGET, 3, scope=scope)
-    over = finetune_on_picture(ctx, first.model, PICTURE, TARGET, 3, scope=scope)  # on top of another patch
+    first = finetune_on_picture(ctx, MODEL, PICTURE, TARGET, 3, 0.001, scope=scope)
+    over = finetune_on_picture(ctx, first.model, PICTURE, TARGET, 3, 0.001, scope=scope)  # on top of another patch
     assert all(torch.equal(p, before[n]) for n, p in network.module.named_parameters())
     assert torch.equal(sampled(ctx, MODEL, TARGET), plain)
     assert not torch.equal(sampled(ctx, over.model, TARGET), sampled(ctx, first.model, TARGET))
