@@ -343,10 +343,10 @@ def test_a_comment_of_another_kind_is_read_or_passed_over(monkeypatch: pytest.Mo
     image.save(buffer, "JPEG", exif=exif)
     assert embedded_parameters(buffer.getvalue()) == PARAMETERS
 
-    def broken(self: Pil.Image) -> Pil.Exif:
+    def broken(self: Pil.Exif, tag: int) -> Any:
         raise OSError("broken")
 
-    monkeypatch.setattr(Pil.Image, "getexif", broken)
+    monkeypatch.setattr(Pil.Exif, "get_ifd", broken)
     assert embedded_parameters(buffer.getvalue()) is None
 
 
