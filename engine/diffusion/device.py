@@ -194,11 +194,6 @@ def has_bfloat16() -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-def nbytes_of(module: nn.Module) -> int:
-    """Return the bytes of a module's parameters and buffers."""
-    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
-
-
 def half_of_memory() -> int:
     """Return half of the machine's memory in bytes, or 4 GiB where the system does not say."""
     try:

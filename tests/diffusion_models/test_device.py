@@ -20,6 +20,10 @@ torch.manual_seed(1)
 X, T, COND = torch.randn(1, 4, 8, 8), torch.tensor([500.0]), Cond(torch.randn(1, 77, 64))
 
 
+def nbytes_of(module):
+    return sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+
+
 def test_names_are_those_in_the_folders(manager, models_dir):
     assert manager.names("checkpoints") == ["sub/tiny.safetensors"]
     assert manager.names("diffusers") == ["tiny"]
@@ -118,7 +122,7 @@ def test_a_card_of_a_lora_says_what_its_maker_wrote(tmp_path):
 
 def test_networks_are_loaded_once_and_evicted_least_recently_used_first(models_dir, tmp_path, parts):
     unet, _, text = tiny.networks()
-    size = device.nbytes_of
+    size = nbytes_of
     manager = ModelManager(models_dir, tmp_path / "data", budget=size(unet) + size(text) + 1000)
     with manager.use(parts["model"]) as first, manager.use(parts["model"]) as again:
         assert first is again
@@ -139,7 +143,7 @@ def test_networks_are_loaded_once_and_evicted_least_recently_used_first(models_d
 
 def test_a_network_in_use_is_never_evicted(models_dir, tmp_path, parts):
     unet, _vae, _ = tiny.networks()
-    manager = ModelManager(models_dir, tmp_path / "data", budget=device.nbytes_of(unet) + 1000)
+    manager = ModelManager(models_dir, tmp_path / "data", budget=nbytes_of(unet) + 1000)
     with manager.use(parts["model"]) as network:
         with pytest.raises(OutOfMemory), manager.use(parts["vae"]):
             pass

@@ -20,7 +20,8 @@ BROAD_EXCEPTS = {
     "engine/registry.py": "a plugin's import",
 }
 LIBRARY = "engine/diffusion/"
-DIFFUSERS_HOMES = (LIBRARY + "families/", LIBRARY + "device.py", LIBRARY + "training/", "models/bozzetto/")
+DIFFUSERS_HOMES = (LIBRARY + "families/", LIBRARY + "device.py", LIBRARY + "training/",
+                   LIBRARY + "bench/", "models/bozzetto/")  # fmt: skip
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}  # import name: package name
 FORBIDDEN = re.compile(r"/(work|tmp|root|home)/|pypi\.org|registry\.npmjs|pythonhosted|\bTODO\b|\bFIXME\b|\bXXX\b")
 
