@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import BadInput, NotFound
 from engine.files import FileStore, safe_join
-from engine.settings import ROOT, Settings
+from engine.settings import Settings
 
 ANNOTATION = re.compile(r"^(.*?) ?\[(input|output|temp)\]$", re.S)
 COUNTER_DIGITS = 5
@@ -40,8 +40,7 @@ class Places:
 
 
 PLACES = Places()
-base_path = str(ROOT)
-models_dir = ""
+base_path = models_dir = ""  # packs write below the first: it is a folder of the data folder, never our source
 folder_names_and_paths: dict[str, tuple[list[str], set[str]]] = {}
 filename_list_cache: dict[str, object] = {}
 
@@ -49,7 +48,7 @@ filename_list_cache: dict[str, object] = {}
 def settle(settings: Settings, files: FileStore | None) -> None:
     """Take the folders of a worker's settings."""
     PLACES.settings, PLACES.files = settings, files
-    globals()["models_dir"] = str(settings.models_dir)
+    globals().update(base_path=str(settings.data_dir / "comfyui"), models_dir=str(settings.models_dir))
     folder_names_and_paths.clear()
     for kind in KINDS:
         folder_names_and_paths[kind] = ([str(settings.models_dir / kind)], set(supported_pt_extensions))
@@ -80,7 +79,7 @@ def get_temp_directory() -> str:
 
 def get_user_directory() -> str:
     """Return a folder for what packs keep about people."""
-    folder = PLACES.settings.data_dir / "comfyui_user"
+    folder = PLACES.settings.data_dir / "comfyui" / "user"
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
