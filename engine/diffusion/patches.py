@@ -58,7 +58,7 @@ class Report:
 
 def shortened(names: Sequence[str]) -> str:
     """Return the first few names."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_what_people_say_overrides_the_file(source):
     assert told.levels.sigma_max > 1000 > unet.levels.sigma_max
     assert unet.configured({"channels": 4}) is unet
     z = torch.randn(1, 4, 4, 4)
-    assert torch.equal(vae.configured({"scale": 1.0}).decode(z), vae.decode(z * 0.18215))
+    assert torch.allclose(vae.configured({"scale": 1.0}).decode(z), vae.decode(z * 0.18215), atol=1e-6)
     assert families.recognise(source("sdxl", "file"), name="sd1")[0].name == "sd1"
 
 
@@ -214,8 +214,8 @@ def test_sdxl_reads_the_sizes_that_it_is_told(source):
     sizes = torch.tensor([[100.0, 200, 3, 4, 110, 210, 6]])
     added = {"text_embeds": cond.pooled, "time_ids": sizes[:, :6]}
     expected = plain(x, t, cond.tokens, added_cond_kwargs=added).sample
-    assert torch.allclose(unet(x, t, replace(cond, extra={"sizes": sizes})), expected, atol=1e-5)
-    assert not torch.allclose(unet(x, t, cond), expected, atol=1e-5)
+    assert torch.allclose(unet(x, t, replace(cond, extra={"sizes": sizes})), expected, atol=1e-3)
+    assert not torch.allclose(unet(x, t, cond), expected, atol=1e-2)
     for pooled in (None, torch.randn(1, 7)):
         with pytest.raises(BadInput, match="pooled text state"):
             unet(x, t, replace(cond, pooled=pooled))
