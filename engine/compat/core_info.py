@@ -17,7 +17,8 @@ def info_of(spec: NodeSpec, names: Names = lambda kind: ()) -> dict[str, Any]:
     sections: dict[str, dict[str, Any]] = {"required": {}}
     for each in spec.inputs:
         is_widget = each.default is not None or bool(each.file) or each.choices is not None
-        section = "required" if each.required or is_widget else "optional"
+        must = each.required or (is_widget and spec.category.startswith(CORE))  # there, a default is the editor's alone
+        section = "required" if must else "optional"
         sections.setdefault(section, {})[each.name] = _config(each, names)
     outputs = [o for o in spec.outputs if o.type != Saved.socket]
     return {
