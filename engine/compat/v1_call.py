@@ -259,7 +259,8 @@ def _then(future: Future[Any], finish: Callable[[Any], Any]) -> Future[Any]:
     made: Future[Any] = Future()
 
     def done(ended: Future[Any]) -> None:
-        made.set_running_or_notify_cancel()
+        if not made.set_running_or_notify_cancel():
+            return  # the run was cancelled meanwhile
         error = tried(lambda: made.set_result(finish(ended.result())))
         if error is not None:
             made.set_exception(error)
