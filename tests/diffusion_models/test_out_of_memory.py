@@ -59,7 +59,8 @@ def sweep(fresh, parts, points):
             fresh.shelf.offload_unused()
             try:
                 with FakeDevice(refuses):
-                    ends.append(torch.allclose(job(fresh, parts), expected, atol=1e-4))
+                    made = job(fresh, parts)
+                ends.append(torch.allclose(made, expected, atol=1e-4))
             except OutOfMemory as error:
                 ends.append(error.message)
     assert torch.equal(job(fresh, parts), expected)
