@@ -1,7 +1,7 @@
 """Folders of weights elsewhere on the machine, from `extra_model_paths.yaml` in ComfyUI's documented format.
 
     comfyui:
-        base_path: /home/me/ComfyUI/
+        base_path: ~/ComfyUI/
         is_default: true
         checkpoints: models/checkpoints/
         text_encoders: |
