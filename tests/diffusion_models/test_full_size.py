@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from engine.diffusion.bench import random_sd
 from engine.diffusion import schedules
+from engine.diffusion.bench import random_sd
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
 from engine.diffusion.levels import by_strength
 from engine.diffusion.noise import NoiseSource
