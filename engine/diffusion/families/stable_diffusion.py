@@ -97,9 +97,11 @@ class StableDiffusion(ABC):
         if "model" in parts:
             unet = found.unet
             inputs = whole(unet, "in_channels", 4)
+            plain = inputs == parts["model"].options["channels"]
+            kind = INPUTS[4] if plain else INPUTS.get(inputs, "of its own kind")
             reasons += [
                 Reason("prediction", *found.prediction()),
-                Reason("input channels", inputs, f"{found.why['unet']}: {INPUTS.get(inputs, 'of its own kind')}"),
+                Reason("input channels", inputs, f"{found.why['unet']}: {kind}"),
                 Reason("own size", parts["model"].options["size"], found.why["size"]),
                 Reason("text width", unet["cross_attention_dim"], f"{found.why['unet']}: cross_attention_dim"),
             ]
