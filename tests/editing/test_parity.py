@@ -262,11 +262,10 @@ def test_the_edit_of_diffedit_is_theirs_but_for_the_level_of_the_background(both
 
 
 def test_the_closed_form_of_time_is_theirs(both):
-    """Theirs looks for a class that is gone and edits nothing, unless shown the layers; in singles it is 1e-3 off."""
+    """Theirs looks for a class that is gone and edits nothing, unless shown the layers; its inverse is in singles."""
     pipeline = both.pipeline(StableDiffusionModelEditingPipeline)
     assert pipeline.projection_matrices == []
-    unet = copy.deepcopy(both.parts["unet"]).double()
-    pipeline.text_encoder = copy.deepcopy(both.parts["text_encoder"]).double()
+    unet = copy.deepcopy(both.parts["unet"])
     layers = [m for name, m in unet.named_modules() if name.endswith("attn2")]
     pipeline.ca_clip_layers = layers
     pipeline.projection_matrices = [m.to_v for m in layers] + [m.to_k for m in layers]
@@ -274,8 +273,9 @@ def test_the_closed_form_of_time_is_theirs(both):
     patch = time_edit_model(both.ctx, both.model, both.clip, "A rose in a vase", "A blue rose in a vase", 0.1).patch
     before, after = both.parts["unet"].state_dict(), unet.state_dict()
     for name, delta in patch.tensors.items():
-        assert far(before[name] + delta, after[name].float()) < 1e-4
-    changed = {k for k in before if not torch.equal(before[k], after[k].float())}
+        assert far(before[name] + delta, after[name]) < 2e-3
+        assert far(before[name], after[name]) > 2e-3
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
     assert changed == set(patch.tensors)
 
 
