@@ -19,7 +19,7 @@ from engine.diffusion.bench import FILE
 from engine.settings import ROOT
 
 BUDGET = 1_200_000_000
-RESERVE = 150_000_000  # of that, for what is beside the networks: interpreter, allocator, oneDNN's own
+RESERVE = 400_000_000  # of that, for what is beside the networks: interpreter, allocator, oneDNN's own
 HALF_MORE = 2_600_000_000  # one and a half U-Nets
 SIDE, ROUNDS, AMPLE = 32, 2, 8 << 30
 
