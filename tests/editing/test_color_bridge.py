@@ -39,7 +39,7 @@ def test_lab_and_back_is_exact_to_a_grey_level():
 def test_the_own_picture_as_reference_changes_nothing(space):
     image = picture(1)
     assert psnr(image.pixels, color_bridge(Context(), image, image, space=space).pixels) >= 40
-    assert psnr(image.pixels, color_bridge(Context(), image, picture(2), 0.0, 5, space=space).pixels) >= 60
+    assert psnr(image.pixels, color_bridge(Context(), image, picture(2), 0.0, 5, space=space).pixels) >= 55
 
 
 def test_in_one_dimension_order_is_kept_and_the_target_is_met():
