@@ -59,7 +59,7 @@ CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("diffedit", "mask.threshold", 0.6, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
     ("null_text", "inject.cross", 0.15, {"inject", "pair"}, {"invert", "align"}),
     ("null_text", "local.threshold", 0.6, {"local", "pair"}, {"invert", "inject"}),
-    ("prompt_to_prompt", "arrows.words", {"boat": 2.0}, {"arrows", "pair"}, {"inject", "source", "target"}),
+    ("prompt_to_prompt", "arrows.words", {"bus": 2.0}, {"arrows", "pair"}, {"inject", "source", "target"}),
     ("prompt_to_prompt", "look.row", 1, {"look"}, {"pair", "before"}),
     ("ddim_inversion", "report.frames", 3, {"report"}, {"invert", "encode"}),
     ("ddib", "translate.guidance_scale", 1.5, {"translate"}, {"invert"}),
