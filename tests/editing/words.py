@@ -44,7 +44,9 @@ class Words:
     def id_of(self, piece: str) -> int:
         return self.known.setdefault(piece, len(self.known) + 3)
 
-    def encode(self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int | None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, ids: Tensor, injected: Mapping[tuple[int, int], Tensor], skip: int | None
+    ) -> tuple[Tensor, Tensor]:
         rows = torch.stack([
             torch.stack([torch.randn(self.width, generator=torch.Generator().manual_seed(int(i))) for i in row])
             for row in ids

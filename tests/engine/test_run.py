@@ -16,7 +16,7 @@ from engine.context import Context
 from engine.errors import BadInput, NotFound, Unavailable
 from engine.events import StepProgress
 from engine.node import Expansion, File, Lazy, Range, node
-from engine.types import Latent, Saved
+from engine.types import Clip, Latent, Saved
 from tests.engine.lab import Lab, Number, nodes
 
 CHAIN = nodes(a=("const", {"value": 3}), b=("inc", {"value": ["a", "int"]}), c=("parity", {"value": ["b", "int"]}))
@@ -582,6 +582,26 @@ def test_the_content_of_a_named_file_counts() -> None:
     assert (missing.field, missing.message) == ("name", "There is no 'c.png' in input.")
     long = lab.run(nodes(r=("reads", {"name": "x" * 300, "more": []}))).result.problems[0]
     assert "too long" in long.message
+
+
+@node(category="lab")
+def speaks(clip: Clip | None = None, text: str = "") -> str:
+    """Reads prompts."""
+    return text
+
+
+def test_learnt_words_count_where_a_prompt_names_some() -> None:
+    """A file of another word there runs such prompts again, and no others; long texts are taken to name some."""
+    state = ["1"]
+    lab = Lab(file_digest=lambda kind, name: f"{kind} {name} {state[0]}", extra=(speaks,))
+    prompts = {"plain": "a cat", "word": "a (embedding:cat:1.2)", "long": "a cat " * 60}
+    plain = nodes(**{name: ("speaks", {"text": text}) for name, text in prompts.items()})
+    lab.run(plain)
+    assert lab.run(plain).calls == []
+    state[0] = "2"
+    again = lab.run(plain)
+    assert sorted(again.calls) == ["long", "word"]
+    assert again.why("word") == "text changed"
 
 
 def test_durable_events_come_after_their_results(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
