@@ -148,7 +148,7 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     """Let the edited picture take its keys and values from the source's self-attention, in the decoder, from a step on.
 
     Cao et al. 2023, arXiv 2304.08465 (MasaCtrl), section 3.2: what is seen stays, its pose may change. `layer`: the
-    decoder's transformer from which on. Both halves of guidance do it, each with its own source, as the authors have it.
+    decoder's transformer from which on. Both halves of guidance do it, each with its own source, as the authors do.
     """
     start, first = float(part.options["start"]), int(part.options.get("layer", 0))
 

@@ -23,7 +23,7 @@ class Words:
         self.known: dict[str, int] = {}
 
     @property
-    def encoders(self) -> tuple["Words", ...]:
+    def encoders(self) -> tuple[Words, ...]:
         return (self,)
 
     def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
