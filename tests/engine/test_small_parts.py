@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import events, memory, settings
+from engine import events, settings
 from engine.context import Context
-from engine.errors import BadInput, Cancelled, NotFound, OutOfMemory, Problem, Unavailable, WorkflowInvalid
+from engine.errors import BadInput, Cancelled, NotFound, Problem, Unavailable, WorkflowInvalid
 from engine.keys import step_key, value_digest
-from engine.memory import Evict, Keep, Load, Resident, Wanted
 from engine.plan import Plan
 from engine.settings import Settings, parse_bytes
 from engine.types import Cond, Conditioning, Model, Patch, Weights
@@ -156,43 +155,6 @@ def test_progress_is_where_cancelling_happens() -> None:
     ctx = Context("n", cancelled=lambda: True)
     with pytest.raises(Cancelled):
         ctx.progress(1, 2)
-
-
-# The memory planner
-
-
-def resident(*sizes: int, pinned: int = -1) -> list[Resident]:
-    return [Resident(i, size, used=i, pinned=i == pinned) for i, size in enumerate(sizes)]
-
-
-def test_the_least_used_goes_first() -> None:
-    """But nothing pinned, nor what is wanted."""
-    assert memory.plan(resident(10, 20, 30), Wanted("new", 30), 80) == (Evict(0), Load("new"))
-    assert memory.plan(resident(10, 20, 30, pinned=0), Wanted("new", 30), 80) == (Evict(1), Load("new"))
-    assert memory.plan(resident(10, 20, 30), Wanted(0, 10, 40), 80) == (Evict(1), Keep(0))
-    assert memory.plan([], Wanted("new", 30), 80) == (Load("new"),)
-
-
-def test_what_cannot_fit_is_explained() -> None:
-    with pytest.raises(OutOfMemory, match=r"90 MB are needed, 70 MB of the budget of 80 MB can be freed"):
-        memory.plan(resident(10_000_000, 10_000_000, pinned=0), Wanted("new", 90_000_000), 80_000_000)
-
-
-@given(st.lists(st.integers(1, 50), max_size=6), st.integers(1, 60), st.integers(0, 20), st.integers(1, 100))
-def test_a_plan_fits_the_budget_and_evicts_no_more_than_needed(
-    sizes: list[int], nbytes: int, working: int, budget: int
-) -> None:
-    """Without its last eviction it would not fit."""
-    there = resident(*sizes)
-    try:
-        actions = memory.plan(there, Wanted("new", nbytes, working), budget)
-    except OutOfMemory:
-        assert nbytes + working > budget
-        return
-    gone = [a.key for a in actions if isinstance(a, Evict)]
-    left = sum(sizes) - sum(sizes[int(str(k))] for k in gone)
-    assert left + nbytes + working <= budget
-    assert not gone or left + sizes[int(str(gone[-1]))] + nbytes + working > budget
 
 
 # The plan of a run
