@@ -123,7 +123,7 @@ def grow_mask(
     """
     if pixels == 0:
         return mask
-    brush = _brush(abs(pixels), shape)
+    brush = _brush(min(abs(pixels), sum(mask.values.shape[-2:])), shape)  # what reaches further reaches no more
     morph = cv2.dilate if pixels > 0 else cv2.erode
     return Mask(per_picture(mask.values, lambda m: morph(m, brush)))
 
