@@ -40,7 +40,8 @@ def _met(figure: Mapping[str, Any], drawn: float | None) -> str:
     if "why" in figure:
         return f"**NO** ({figure['why']})"
     share = figure["value"] is not None and 0 <= figure["value"] <= 1 and figure["bar"] < 1
-    return f"**NO** (plain samples show their thing in {drawn:.0%})" if share and drawn is not None else "**NO**"
+    excused = share and drawn is not None and drawn < 0.9  # else the model is not the reason
+    return f"**NO** (plain samples show their thing in {drawn:.0%})" if excused else "**NO**"
 
 
 def _number(value: float | None) -> str:
