@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,9 @@ import pytest
 
 from engine.events import Event, StepCached, StepProgress, StepStarted
 from engine.jobs.execute import Engine
-from engine.settings import ROOT, Settings
-from tests.diffusion_models import tiny
+from engine.settings import ROOT
 
 FILES = [f for f in sorted((ROOT / "nodes" / "editing").glob("*.json")) if "nodes" in json.loads(f.read_text())]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("any_model")
-    tiny.write_folder(folder / "models" / "diffusers" / "tiny")
-    made = Engine(
-        Settings(data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=())
-    )
-    yield made
-    made.close()
 
 
 def on_tiny(file: Path) -> dict[str, Any]:

@@ -55,14 +55,6 @@ class Desk:
             raise Cancelled("Stop.")
 
 
-@pytest.fixture(scope="module")
-def network():
-    torch.set_num_threads(1)
-    module, _, _ = tiny.networks()
-    attention.install(module)
-    return UNet(module, SD, "eps")
-
-
 class Laid(Models):
     """Lays a description's patches over the network, as the models of the engine do."""
 

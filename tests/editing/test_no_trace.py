@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,10 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.jobs.execute import Engine
-from engine.settings import Settings
 from engine.types import Latent, Noise, Sampler
 from nodes.basics.sampling_custom import cfg_guider, sample_custom, sigmas
 from nodes.basics.text import encode_text
-from tests.diffusion_models import tiny
 from tests.editing.test_any_model import FILES, on_tiny
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("no_trace")
-    tiny.write_folder(folder / "models" / "diffusers" / "tiny")
-    made = Engine(
-        Settings(data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=())
-    )
-    yield made
-    made.close()
 
 
 def parts_of(engine: Engine) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import torch
 from engine.context import Context
 from engine.diffusion import attention
 from engine.diffusion.control import Controller
-from engine.diffusion.families.unet import UNet
 from engine.errors import BadInput
 from engine.pictures import decode
 from engine.types import AttentionControl, AttentionStore, Guider, Image, Latent, Noise, Sampler
@@ -31,22 +30,13 @@ from nodes.editing.prompt_to_prompt import (
     reweight_words,
     sample_pair,
 )
-from tests.diffusion_models import tiny
-from tests.editing.toys import MODEL, SD, Models, spaced
+from tests.editing.toys import MODEL, Models, spaced
 from tests.editing.words import NETWORK
 from tests.nodes.support import FolderFiles
 
 A, B = "a cat on grass", "a butterfly on grass"
 STEPS = 4
 CLIP = replace(MODEL)
-
-
-@pytest.fixture(scope="module")
-def network():
-    torch.set_num_threads(1)
-    module, _, _ = tiny.networks()
-    attention.install(module)
-    return UNet(module, SD, "eps")
 
 
 class Both(Models):
