@@ -101,10 +101,10 @@ def broken(draw: st.DrawFn) -> Any:
         return draw(json_values)
     subgraphs = st.dictionaries(st.sampled_from("ab"), subgraph_bodies(), max_size=2)
     made: dict[str, Any] = {"nodes": draw(workflows()), "subgraphs": draw(subgraphs | json_values)}
-    for name in draw(st.lists(st.sampled_from(list(made["nodes"])), max_size=3)):
+    for name in draw(st.lists(st.sampled_from(list(made["nodes"])), max_size=3, unique=True)):
         node = made["nodes"][name]
         target = draw(st.sampled_from(["node", "type", "mode", "input", "link", "instance"]))
-        if target == "node" or not isinstance(node, dict):
+        if target == "node":
             made["nodes"][name] = draw(json_values)
         elif target in ("type", "mode"):
             node[target] = draw(json_values)
