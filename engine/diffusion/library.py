@@ -39,7 +39,8 @@ PICTURES = tuple(f"{middle}.{end}" for middle in (".preview", "") for end in ("p
 
 
 class Library:
-    """Finds weights. `embedded` is the shipped model's folder; what lies in its `loras` and so on is listed as well.
+    """Finds weights. `embedded` is the shipped model's folder; what lies in its `loras` and so on is listed as well,
+    and itself after all checkpoints.
 
     `extra`: a file that names further folders (`model_paths`); without it, the one in the models folder, if any.
     """
@@ -59,7 +60,8 @@ class Library:
         listed = (_listed(root, folders=kind == "diffusers") for root in reversed(self._roots(kind)))
         found = {name: path for each in listed for name, path in each}  # of one name, the first root's
         shipped = _listed(self.embedded / kind, folders=False) if kind in SHIPPED else ()
-        return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **dict(sorted(found.items()))}
+        whole = self.paths("embedded") if kind == "checkpoints" else {}
+        return {**{f"{EMBEDDED}/{name}": path for name, path in shipped}, **dict(sorted(found.items())), **whole}
 
     def _roots(self, kind: str) -> list[Path]:
         first, later = model_paths.read(self._extra) if self._extra else ([], [])

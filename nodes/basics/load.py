@@ -48,7 +48,7 @@ def load_checkpoint(ctx: Context, file: Annotated[str, File("checkpoints")], fam
     """Load a checkpoint: one safetensors file with denoising network, text encoder and autoencoder.
 
     Args:
-        file: A file in models/checkpoints.
+        file: A file in models/checkpoints, or the embedded model.
         family: auto looks at the file; a family's name, such as sd1, sd2 or sdxl, overrides what was seen.
     """
     return _load(ctx, "checkpoints", file, family)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from engine.context import Context
-from engine.errors import BadFile
 from engine.node import File, Range
 from engine.types import Clip, Model, Patch, Vae
 from nodes.basics import load, text
@@ -23,7 +21,7 @@ class ModelAndClip(NamedTuple):
 
 @core("CheckpointLoaderSimple", "loaders", "Load Checkpoint")
 def checkpoint_loader_simple(ctx: Context, ckpt_name: Annotated[str, File("checkpoints")]) -> Loaded:
-    """Load model, text encoder and autoencoder from one file."""
+    """Load model, text encoder and autoencoder from one file, or the embedded model."""
     return load.load_checkpoint(ctx, ckpt_name)
 
 
@@ -104,14 +102,7 @@ def unet_loader(
         unet_name: A file in models/unet or models/diffusion_models.
         weight_dtype: Read and left aside: the memory planner chooses the number format.
     """
-    weights = ctx.models.find("unet", unet_name)
-    parts = ctx.models.load(weights)
-    if "model" not in parts:
-        raise BadFile(
-            f"{unet_name} holds {', '.join(parts) or 'nothing known'} but no diffusion model.", field="unet_name"
-        )
-    model: Model = parts["model"]
-    return model
+    return load.load_diffusion_model(ctx, unet_name)
 
 
 @core("CheckpointLoader", "advanced/loaders", "Load Checkpoint With Config (DEPRECATED)")
@@ -135,7 +126,7 @@ def clip_loader(
         type: Read and left aside: the encoder is recognised by its file.
         device: Read and left aside: the memory planner chooses.
     """
-    return _clip(ctx, clip_name)
+    return load.load_clip(ctx, clip_name)
 
 
 @core("DualCLIPLoader", "advanced/loaders", "DualCLIPLoader")
@@ -151,7 +142,7 @@ def dual_clip_loader(
         type: Read and left aside: the encoders are recognised by their files.
         device: Read and left aside: the memory planner chooses.
     """
-    return _clip(ctx, clip_name1, clip_name2)
+    return load.load_clip(ctx, clip_name1, clip_name2)
 
 
 @core("ModelComputeDtype", "advanced/debug/model")
@@ -164,13 +155,3 @@ def model_compute_dtype(model: Model, dtype: Literal["default", "fp32", "fp16", 
     formats = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
     told: Model = model.with_options(dtype=formats.get(dtype))
     return told
-
-
-def _clip(ctx: Context, *names: str) -> Clip:
-    first, *more = (ctx.models.find("clip", name) for name in names)
-    parts = ctx.models.load(replace(first, more=tuple(more)))
-    if "clip" not in parts:
-        there = ", ".join(parts) or "nothing known"
-        raise BadFile(f"{first.name} holds {there} but no text encoder.", field="clip_name")
-    clip: Clip = parts["clip"]
-    return clip

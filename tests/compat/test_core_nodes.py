@@ -19,11 +19,11 @@ from engine.diffusion.levels import scaled_linear
 from engine.diffusion.model_tweaks import added
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
-from engine.registry import load
+from engine.registry import load as load_registry
 from engine.settings import Settings
 from engine.types import Cond, Conditioning, Image, Latent, Mask, Model, Sigmas, Weights
-from nodes.basics.load import Loaded, load_checkpoint
-from nodes.comfyui import conditioning, guiders, image, latent, mask, patch, sampling, sigmas
+from nodes.basics.load import Loaded, load_checkpoint, load_embedded
+from nodes.comfyui import conditioning, guiders, image, latent, load, mask, patch, sampling, sigmas
 from nodes.comfyui._sampling import sigmas_of
 from tests.diffusion_models import tiny, zoo
 from tests.nodes.support import close
@@ -57,6 +57,14 @@ def made(ctx: Context, model: Model, prompts: tuple[Conditioning, Conditioning],
     given = {"seed": 3, "steps": 2, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
              "latent_image": latent.empty_latent_image(64, 64, 1)} | options  # fmt: skip
     return sampling.ksampler(ctx, model, positive=prompts[0], negative=prompts[1], **given).samples
+
+
+def test_the_embedded_model_is_one_of_the_checkpoints(ctx: Context) -> None:
+    assert ctx.models.names("checkpoints") == ["inpaint.safetensors", "tiny.safetensors", "bozzetto"]
+    found = load.checkpoint_loader_simple(ctx, "bozzetto")
+    assert found.model.weights.digest == load_embedded(ctx).model.weights.digest
+    with ctx.models.use(found.clip) as network:
+        assert network.condition("a red cube").tokens.ndim == 3
 
 
 # Noise and levels ----------------------------------------------------------------------------------------------------
@@ -293,7 +301,7 @@ def test_padding_makes_room_that_fades_into_the_picture() -> None:
 
 
 def test_the_table_knows_no_class_twice(tmp_path: Path) -> None:
-    specs = load(Settings(data_dir=tmp_path)).specs
+    specs = load_registry(Settings(data_dir=tmp_path)).specs
     here = {spec.id for spec in core_table.here(specs)}
     absent = [name for names in core_table.missing(specs).values() for name in names]
     assert core_table.PARTIAL.keys() <= here

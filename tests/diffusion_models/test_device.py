@@ -25,7 +25,7 @@ def nbytes_of(module):
 
 
 def test_names_are_those_in_the_folders(manager, models_dir):
-    assert manager.names("checkpoints") == ["sub/tiny.safetensors"]
+    assert manager.names("checkpoints") == ["sub/tiny.safetensors", "bozzetto"]
     assert manager.names("diffusers") == ["tiny"]
     assert manager.names("embedded") == ["bozzetto"]
     assert manager.names("vae") == []
