@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from engine.compat.api_format import output_name, safe_ids
+from engine.compat.group_nodes import unfolded
 from engine.compat.report import Report
 from engine.compat.ui_graph import (
     BYPASS,
@@ -23,6 +23,7 @@ from engine.compat.ui_graph import (
     Wire,
     entries,
     first_value,
+    pair,
     read_scope,
 )
 from engine.compat.values import fitted
@@ -43,7 +44,7 @@ def is_ui(plain: Any) -> bool:
 
 def from_ui(plain: Mapping[str, Any], specs: Mapping[str, NodeSpec]) -> tuple[Workflow, Report]:
     """Read a workflow file against the catalogue. Nothing refuses to open: the report says what is not as it was."""
-    return _Reader(plain, specs).read()
+    return _Reader(unfolded(plain, specs), specs).read()
 
 
 class _Reader:
@@ -215,7 +216,7 @@ def _note(plain: Mapping[str, Any]) -> str:
 
 
 def _place(plain: Mapping[str, Any], spec: NodeSpec | None) -> dict[str, Any]:
-    x, y = _pair(plain.get("pos"), (0.0, 0.0))
+    x, y = pair(plain.get("pos"), (0.0, 0.0))
     place: dict[str, Any] = {"x": x, "y": y}
     title = plain.get("title")
     if isinstance(title, str) and title and title not in (plain.get("type"), spec.title if spec else None):
@@ -230,15 +231,6 @@ def _frame(plain: Mapping[str, Any]) -> dict[str, Any] | None:
     box = plain.get("bounding")
     if not isinstance(box, list) or len(box) < 4:
         return None
-    x, y = _pair(box[:2], (0.0, 0.0))
-    width, height = _pair(box[2:4], FRAME)
+    x, y = pair(box[:2], (0.0, 0.0))
+    width, height = pair(box[2:4], FRAME)
     return {"x": x, "y": y, "width": width, "height": height, "title": str(plain.get("title") or "")}
-
-
-def _pair(plain: Any, otherwise: tuple[float, float]) -> tuple[float, float]:
-    """Read a place or size, written as a list or as `{"0": x, "1": y}`; rounded, as nobody places by fractions."""
-    pair = [plain.get("0"), plain.get("1")] if isinstance(plain, dict) else plain
-    if not isinstance(pair, list) or len(pair) < 2:
-        return otherwise
-    fits = all(isinstance(n, (int, float)) and math.isfinite(n) for n in pair[:2])
-    return (round(pair[0]), round(pair[1])) if fits else otherwise

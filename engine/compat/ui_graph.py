@@ -6,6 +6,7 @@ nodes of an unknown class are followed; primitives give a value instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,3 +134,12 @@ def _list(plain: Any) -> list[Any]:
     if isinstance(plain, dict):  # some tools write lists as objects
         return list(plain.values())
     return plain if isinstance(plain, list) else []
+
+
+def pair(plain: Any, otherwise: tuple[float, float]) -> tuple[float, float]:
+    """Read a place or size, written as a list or as `{"0": x, "1": y}`; rounded, as nobody places by fractions."""
+    pair = [plain.get("0"), plain.get("1")] if isinstance(plain, dict) else plain
+    if not isinstance(pair, list) or len(pair) < 2:
+        return otherwise
+    fits = all(isinstance(n, (int, float)) and math.isfinite(n) for n in pair[:2])
+    return (round(pair[0]), round(pair[1])) if fits else otherwise

@@ -259,12 +259,77 @@ def test_a_bypassed_subgraph_hands_its_picture_on() -> None:
     assert prompt["9"]["inputs"]["images"] == ["1", 0]
 
 
+# Group nodes ---------------------------------------------------------------------------------------------------------
+
+
+def group_file(mode: int = 0, values: Any = (2.0, "bilinear", 3.0), **config: Any) -> dict[str, Any]:
+    """A group of two nodes that scale and one that inverts; its second output is used inside and leads out too."""
+
+    def inner(kind: str, values: Any, pos: list[int]) -> dict[str, Any]:
+        return {"id": -1, "type": kind, "pos": pos, "mode": 0, "widgets_values": values, "size": [10, 10],
+                "inputs": [{"name": "image", "type": "IMAGE", "link": None}],
+                "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": []}]}  # fmt: skip
+
+    group = {
+        "nodes": [inner("ImageScaleBy", ["area", 1.5], [50, 60]), inner("ImageScaleBy", ["area", 1.5], [80, 60]),
+                  inner("ImageInvert", [], [90, 70])],
+        "links": [[None, 0, 0, 0, 1, "IMAGE"], [1, 0, 2, 0, 4, "IMAGE"]],
+        "external": [[1, 0, "IMAGE"]], "config": config,
+    }  # fmt: skip
+
+    def ends(side: str, names: Any, links: Any) -> dict[str, Any]:
+        return {side: [{"name": n, "type": "IMAGE", "link": k} for n, k in zip(names, links, strict=True)]}
+
+    outer = {"id": 28, "type": "workflow>both", "pos": [100, 200], "mode": mode, "widgets_values": list(values)}
+    outer |= ends("inputs", ("image", "ImageScaleBy image"), (1, 2))
+    outer |= ends("outputs", ("IMAGE", "ImageScaleBy IMAGE", "ImageInvert IMAGE"), (None, None, None))
+    nodes = [node(1, "LoadImage", ["a.png", "image"]), node(2, "LoadImage", ["b.png", "image"]), outer,
+             node(9, "SaveImage", ["x"], [("images", 3)]), node(10, "SaveImage", ["y"], [("images", 4)])]  # fmt: skip
+    links = [
+        [1, 1, 0, 28, 0, "IMAGE"],
+        [2, 2, 0, 28, 1, "IMAGE"],
+        [3, 28, 0, 9, 0, "IMAGE"],
+        [4, 28, 2, 10, 0, "IMAGE"],
+    ]
+    return {"nodes": nodes, "links": links, "extra": {"groupNodes": {"both": group}}, "version": 0.4}
+
+
+def test_a_group_node_is_unfolded() -> None:
+    found, report = from_ui(group_file(values=("lanczos", 2.0, "bilinear", 3.0)), specs())
+    assert list(report.sentences()) == []
+    inside = {name: dict(each.inputs) for name, each in found.nodes.items() if name.startswith("28:")}
+    assert inside == {
+        "28:0": {"image": Link("1", "image"), "upscale_method": "lanczos", "scale_by": 2.0},
+        "28:1": {"image": Link("2", "image"), "upscale_method": "bilinear", "scale_by": 3.0},
+        "28:2": {"image": Link("28:1", "image")},
+    }
+    assert found.nodes["9"].inputs["images"] == Link("28:0", "image")
+    assert found.nodes["10"].inputs["images"] == Link("28:2", "image")
+    layout = found.rest["layout"]
+    assert (layout["nodes"]["28:0"]["x"], layout["nodes"]["28:2"]["y"]) == (100, 210)
+    assert layout["frames"] == {"group_1": {"x": 100, "y": 140, "width": 50, "height": 80, "title": "both"}}
+
+
+def test_hidden_widgets_of_a_group_keep_their_own_values() -> None:
+    found, _ = from_ui(group_file(**{"0": {"input": {"upscale_method": {"visible": False}}}}), specs())
+    scales = [(found.nodes[n].inputs["upscale_method"], found.nodes[n].inputs["scale_by"]) for n in ("28:0", "28:1")]
+    assert scales == [("area", 2.0), ("bilinear", 3.0)]
+
+
+def test_a_muted_group_takes_its_nodes_along_and_a_bypassed_one_is_led_around() -> None:
+    muted, _ = from_ui(group_file(mode=2), specs())
+    assert {muted.nodes[f"28:{i}"].mode for i in range(3)} == {"mute"}
+    past, _ = from_ui(group_file(mode=4), specs())
+    assert past.nodes["9"].inputs["images"] == Link("1", "image")
+
+
 # Nothing refuses to open ---------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-20, 20) | st.floats(allow_nan=True) | st.sampled_from(["KSampler", "a"]),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(
-        ["id", "type", "mode", "inputs", "outputs", "link", "name", "widget", "widgets_values", "pos", "nodes", "links",
+        ["id", "type", "mode", "inputs", "outputs", "link", "name", "visible", "input", "widget",
+         "widgets_values", "pos", "nodes", "links",
          "definitions", "subgraphs", "groups", "bounding", "properties", "proxyWidgets", "class_type", "title", "0"]),
         inner, max_size=6),
     max_leaves=30,
@@ -274,7 +339,10 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(nodes=st.lists(JSON, max_size=4), links=JSON, bodies=JSON)
 def test_whatever_lies_in_a_workflow_file_it_opens(nodes: Any, links: Any, bodies: Any) -> None:
-    plain = {"nodes": nodes, "links": links, "definitions": {"subgraphs": bodies}}
+    group = {"id": 7, "type": "workflow/a", "inputs": bodies, "outputs": bodies, "widgets_values": links}
+    groups = {"a": {"nodes": nodes, "links": links, "external": bodies, "config": bodies}}
+    plain = {"nodes": [*nodes, group], "links": links, "extra": {"groupNodes": groups}}
+    plain |= {"definitions": {"subgraphs": bodies}}
     found = opened(plain, specs())
     assert workflow.parse(found.workflow.to_json()).nodes.keys() == found.workflow.nodes.keys()
     to_api(found.workflow, specs())
