@@ -49,10 +49,15 @@ class Parts:
         """Predicted noise (B, C, h, w) with classifier-free guidance; `guidance` 1 asks the prompt alone."""
         with torch.autocast("cpu", torch.bfloat16):
             if guidance == 1:
-                return self.unet(x, time, states).sample.float()
-            both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
-            plain, prompted = self.unet(both, time, torch.cat([empty, states])).sample.float().chunk(2)
-        return plain + guidance * (prompted - plain)
+                out = self.unet(x, time, states).sample.float()
+            else:
+                both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
+                plain, prompted = self.unet(both, time, torch.cat([empty, states])).sample.float().chunk(2)
+                out = plain + guidance * (prompted - plain)
+        if self.scheduler.config.prediction_type == "epsilon":
+            return out
+        a = self.scheduler.alphas_cumprod[time]
+        return a.sqrt() * out + (1 - a).sqrt() * x  # v = sqrt(a) noise - sqrt(1 - a) clean (Salimans & Ho 2022)
 
 
 def load(folder: Path = paths.HERE) -> Parts:

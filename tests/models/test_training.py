@@ -1,14 +1,17 @@
 """The training loop: stopping and resuming changes nothing, and the state lies where it should."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
-from models.bozzetto.scenes import sample
-from models.bozzetto.train import loop, state
+from models.bozzetto import paths
+from models.bozzetto.scenes import render, sample
+from models.bozzetto.train import latents, loop, state, tokenizer, unet
 from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 from models.bozzetto.train.recipes import RECIPES, make
@@ -122,3 +125,63 @@ def test_text_answers_follow_the_caption():
     assert said["background"] == QUESTIONS["background"] - 1, "unsaid"
     assert said["first"] != QUESTIONS["first"] - 1
     assert dict(zip(names, answers(spec, ""), strict=True))["first"] == QUESTIONS["first"] - 1
+
+
+@pytest.fixture
+def unet_job(elsewhere, monkeypatch):
+    """A U-Net training on four scenes, from the shipped text encoder and autoencoder."""
+    monkeypatch.setattr(latents, "SHARD", 4)
+    shutil.copytree(paths.HERE / "vae", elsewhere / "autoencoder" / "vae")
+    for part in ("tokenizer", "text_encoder"):
+        shutil.copytree(paths.HERE / part, elsewhere / "text" / part)
+    latents.build(1)
+    return unet.UnetJob(replace(RECIPES["unet"], batch=4), shards=1)
+
+
+def test_cached_scenes_are_the_scenes(unet_job):
+    cached = unet_job.cached
+    scenes = [render(sample(latents.FIRST_SEED + i, latents.WORLD)) for i in range(4)]
+    for i, s in enumerate(scenes):
+        said = [latents.WORLD.objects[n] for n in cached.nouns[i] if n >= 0]
+        assert said == list(s.classes)
+        covered = cached.cells[i].float().sum((1, 2)) / 255 * 64  # a cell is 8 x 8 pixels
+        np.testing.assert_allclose(covered[: len(said)], s.masks.sum((1, 2)), rtol=0.03)
+
+
+def test_a_perfect_prediction_has_no_error(unet_job):
+    z, _, _, _, times, noise, _ = unet_job.draw(0)
+    a = unet_job.alphas[times][:, None, None, None]
+    v = a.sqrt() * noise - (1 - a).sqrt() * z
+    unet_job.predict = lambda *_: (v, torch.zeros(4, 192, 16, 16), torch.zeros(4, 256, tokenizer.LENGTH))
+    assert unet_job.loss(0, Ranks())[1]["mse"] < 1e-12
+
+
+def test_nouns_are_asked_to_look_at_their_objects(unet_job):
+    _, cells, nouns, ids, *_ = unet_job.draw(0)
+    cells = (cells > 0.5).float()  # then attention can lie within exactly
+    maps = torch.zeros(4, 256, tokenizer.LENGTH)
+    for b in range(4):
+        for o in range(latents.MOST):
+            if nouns[b, o] >= 0:
+                maps[b, :, ids[b] == unet_job.noun_tokens[nouns[b, o]]] = cells[b, o].flatten()[:, None]
+    assert float(unet_job.attending(maps, cells, nouns, ids)) == pytest.approx(-1)
+    assert float(unet_job.attending(1 - maps, cells, nouns, ids)) == pytest.approx(1)
+
+
+def test_the_watched_network_is_the_network(unet_job):
+    z, _, _, ids, times, *_ = unet_job.draw(0)
+    with torch.no_grad():
+        states = unet_job.model.text(ids).last_hidden_state
+        seen, features, maps = unet_job.predict(z, times, states)
+        unet_job.model.unet.set_attn_processor(AttnProcessor())
+        plain = unet_job.model.unet(z, times, states).sample
+    torch.testing.assert_close(seen, plain, rtol=1e-4, atol=1e-5)
+    assert features.shape == (4, 192, 16, 16)
+    torch.testing.assert_close(maps.sum(2), torch.ones(4, 256))
+
+
+def test_the_unet_takes_a_step(unet_job):
+    run = loop.new_run(unet_job)
+    figures, _ = loop.one_step(run, Ranks(), False)
+    assert np.isfinite(figures["loss"])
+    assert all(bool((a != b).any()) for a, b in zip(run.ema, unet_job.model.parameters(), strict=True) if b.grad.any())

@@ -1,11 +1,12 @@
-"""The diffusion model: text encoder and U-Net trained together to predict noise in cached latents."""
+"""The diffusion model: text encoder and U-Net trained together on cached latents."""
 
 from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
@@ -18,9 +19,10 @@ from models.bozzetto.train.loop import Settings
 from models.bozzetto.train.ranks import Ranks
 from models.bozzetto.train.text import WIDTH
 
-SHARDS = 20  # of 2,048 scenes each
+SHARDS = 30  # of 2,048 scenes each
 EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
-MIN_SNR, FLOOR, MOST = 5.0, 0.5, 60.0  # weights of the loss over noise levels
+MIN_SNR, FLOOR = 5.0, 0.5  # weights of the loss over noise levels
+NAMING, ATTENDING = 0.05, 0.02  # weights of the two losses that are there for training alone
 TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
     "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
@@ -46,57 +48,110 @@ def scheduler() -> DDIMScheduler:
     """SD's scaled-linear schedule with a later end: see the card for what its terminal alpha-bar does."""
     return DDIMScheduler(
         beta_start=0.00085, beta_end=0.018, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1, prediction_type="epsilon",
+        steps_offset=1, prediction_type="v_prediction",
     )  # fmt: skip
 
 
+class Attend:
+    """Attention spelt out, which keeps the mean over heads of its probabilities where it looks at text.
+
+    Plain matrix products: flash attention's backward pass on CPUs is the slower one.
+    """
+
+    def __init__(self, kept: list[Tensor]) -> None:
+        self.kept = kept
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: object
+    ) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q = attn.head_to_batch_dim(attn.to_q(hidden_states))  # (B * heads, N, d)
+        k = attn.head_to_batch_dim(attn.to_k(source))
+        v = attn.head_to_batch_dim(attn.to_v(source))
+        probabilities = attn.get_attention_scores(q, k)  # (B * heads, N, M)
+        if encoder_hidden_states is not None:
+            self.kept.append(probabilities.unflatten(0, (-1, attn.heads)).mean(1))
+        return attn.to_out[0](attn.batch_to_head_dim(torch.bmm(probabilities, v)))  # type: ignore[no-any-return]
+
+
+class Watched(nn.Module):
+    """The U-Net, and two views into it that training uses: what it names at each place, and where words look."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+        self.maps: list[Tensor] = []
+        self.features: list[Tensor] = []
+        unet.set_attn_processor(Attend(self.maps))
+        unet.up_blocks[0].register_forward_hook(lambda _module, _given, out: self.features.append(out))
+
+    def forward(self, x: Tensor, times: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction (B, C, 16, 16), features (B, D, 16, 16), attention at 16 x 16 to the words (B, 256, L)."""
+        self.maps.clear()
+        self.features.clear()
+        out = self.unet(x, times, states).sample
+        fine = [m for m in self.maps if m.shape[1] == x.shape[2] * x.shape[3]]
+        return out, self.features[0], torch.stack(fine).mean(0)
+
+
 class Diffuser(nn.Module):
-    """The two networks that are trained together."""
+    """The two networks that are trained together, and a head that only training has."""
 
     def __init__(self, text: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.text = text
         self.unet = unet
+        self.name = nn.Conv2d(unet.config.block_out_channels[-1], len(latents.WORLD.objects) + 1, 1)
 
 
 def fresh(widths: tuple[int, ...] = (128, 192)) -> Diffuser:
     """The pre-trained text encoder with a new U-Net."""
-    text = CLIPTextModel.from_pretrained(state.run_dir("text") / "text_encoder")
+    text = CLIPTextModel.from_pretrained(state.run_dir("text") / "text_encoder", dtype=torch.float32)
     return Diffuser(text, build(widths).to(memory_format=torch.channels_last))
 
 
 class UnetJob:
-    """Noise prediction on the cached latents; the text encoder learns at a third of the rate."""
+    """v-prediction on the cached latents; the text encoder learns at a third of the rate.
+
+    Two more losses say what the picture alone says slowly: the features of the first up block name the object at each
+    place (as REPA, Yu et al. 2025, with the truth for a teacher), and a noun's attention lies where its object is
+    (FastComposer, Xiao et al. 2023, eq. 5). Neither leaves a trace in the shipped network.
+    """
 
     rate_scales: ClassVar = {"text.": 0.3}
 
     def __init__(self, settings: Settings, shards: int = SHARDS) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.latents, self.tokens, self.places = latents.load(shards)
+        self.cached = latents.load(shards)
         self.model = fresh()
-        self.model.unet.set_attn_processor(AttnProcessor())  # CPU flash attention's backward pass is the slower one
+        watched = Watched(self.model.unet)
         # Beside the module, whose names and evaluation stay as they are.
-        self.predict = torch.compile(self.model.unet) if settings.compile else self.model.unet
+        self.predict = torch.compile(watched) if settings.compile else watched
         self.alphas = scheduler().alphas_cumprod
         snr = self.alphas / (1 - self.alphas)
         # As an error of the clean latent this is min(SNR, 5) + 0.5: without the floor, composition and prompt,
-        # which are settled at high noise where eps differs little, get next to no gradient.
-        self.weight = ((snr.clamp(max=MIN_SNR) + FLOOR) / snr).clamp(max=MOST) / 3
+        # which are settled at high noise, get next to no gradient. An error of v is SNR + 1 times one of the latent.
+        self.weight = (snr.clamp(max=MIN_SNR) + FLOOR) / (snr + 1)
         self.tokenizer = tokenizer.load(state.run_dir("text") / "tokenizer")
         self.empty = torch.tensor(tokenizer.encode(self.tokenizer, [""])[0])
+        # The token by which a caption names an object: the last one of its noun, which has read all of it.
+        self.noun_tokens = torch.tensor([self.tokenizer(n).input_ids[-2] for n in latents.WORLD.objects])
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Latents, places of objects, token ids, times, noise and text jitter of a step, from its number alone."""
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        """Latents, cells, nouns, token ids, times, noise and text jitter of a step, from its number alone."""
         b, g = self.settings.batch, torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
-        which = torch.randint(len(self.latents), (b,), generator=g)
-        ids = self.tokens[which, torch.randint(self.tokens.shape[1], (b,), generator=g)].long()
+        data = self.cached
+        which = torch.randint(len(data.latents), (b,), generator=g)
+        ids = data.tokens[which, torch.randint(data.tokens.shape[1], (b,), generator=g)].long()
         ids = torch.where(torch.rand((b, 1), generator=g) < EMPTY, self.empty, ids)
         # One time in each of b equal stretches: the loss of a step varies less than with free draws.
         times = ((torch.randperm(b, generator=g) + torch.rand(b, generator=g)) / b * len(self.alphas)).long()
-        noise = torch.randn((b, *self.latents.shape[1:]), generator=g)
+        noise = torch.randn((b, *data.latents.shape[1:]), generator=g)
         jitter = 0.03 * (torch.rand((b, 1, 1), generator=g) < 0.2) * torch.randn((b, ids.shape[1], WIDTH), generator=g)
-        return self.latents[which].float(), self.places[which].float() / 255, ids, times, noise, jitter
+        z, cells, nouns = data.latents[which].float(), data.cells[which].float() / 255, data.nouns[which].long()
+        return z, cells, nouns, ids, times, noise, jitter
 
     def focus(self, places: Tensor, step: int) -> Tensor:
         """Weight of each place (B, 16, 16), mean 1: `settings.focus` to one for objects against background.
@@ -109,24 +164,49 @@ class UnetJob:
         weight = 1 + (s.focus - 1) * cool * places
         return weight / weight.mean((1, 2), keepdim=True)
 
+    def naming(self, features: Tensor, cells: Tensor, nouns: Tensor) -> Tensor:
+        """Cross-entropy (B, 16, 16) of the object that covers most of a cell, or of there being none."""
+        most, which = cells.max(1)
+        truth = torch.where(most > 0.4, nouns.gather(1, which.flatten(1)).view_as(which), len(self.noun_tokens))
+        return F.cross_entropy(self.model.name(features).float(), truth, reduction="none")
+
+    def attending(self, maps: Tensor, cells: Tensor, nouns: Tensor, ids: Tensor) -> Tensor:
+        """Mean attention to a noun outside its object less that within, over the nouns that are said: a scalar."""
+        said = (ids[:, None] == self.noun_tokens[nouns][..., None]) & (nouns >= 0)[..., None]  # (B, 3, L)
+        looks = torch.einsum("bnl,bol->bon", maps.float(), said.float())  # (B, 3, 256)
+        inside = cells.flatten(2)
+        within = (looks * inside).sum(2) / inside.sum(2).clamp(min=1)
+        without = (looks * (1 - inside)).sum(2) / (1 - inside).sum(2).clamp(min=1)
+        found = (said.any(2) & (inside.sum(2) > 1)).float()
+        return ((without - within) * found).sum() / found.sum().clamp(min=1)
+
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
-        """Weighted squared error of the predicted noise."""
-        z, places, ids, times, noise, jitter = (part[ranks.share(self.settings.batch)] for part in self.draw(step))
+        """Weighted squared error of v, with the two losses of training."""
+        z, cells, nouns, ids, times, noise, jitter = (p[ranks.share(self.settings.batch)] for p in self.draw(step))
         a = self.alphas[times][:, None, None, None]
         x = (a.sqrt() * z + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        v = a.sqrt() * noise - (1 - a).sqrt() * z
         with torch.autocast("cpu", torch.bfloat16):
             states = self.model.text(ids).last_hidden_state + jitter
-            predicted = self.predict(x, times, states).sample
-        squared = (predicted.float() - noise).square().mean(1)  # (B, 16, 16)
+            predicted, features, maps = self.predict(x, times, states)
+            named = self.naming(features, cells, nouns)
+        looked = self.attending(maps, cells, nouns, ids)
+        squared = (predicted.float() - v).square().mean(1)  # (B, 16, 16)
+        places = F.max_pool2d(cells.amax(1), 3, 1, 1)  # (B, 16, 16), one cell more on each side
         error, within = squared.mean((1, 2)), (squared * places).sum((1, 2)) / places.sum((1, 2)).clamp(min=1e-6)
-        figures = {"mse": float(error.detach().mean())}
+        figures = {
+            "mse": float(error.detach().mean()),
+            "name": float(named.detach().mean()),
+            "look": float(looked.detach()),
+        }
         for low, high in ((0, 200), (400, 600), (800, 1000)):
             inside = (times >= low) & (times < high)
             if bool(inside.any()):
                 figures[f"mse_{low}"] = float(error.detach()[inside].mean())
                 figures[f"object_{low}"] = float(within.detach()[inside].mean())
         focused = (squared * self.focus(places, step)).mean((1, 2))
-        return (focused * self.weight[times]).mean(), figures
+        extra = NAMING * named.mean() + ATTENDING * looked
+        return (focused * self.weight[times]).mean() + extra, figures
 
     def parts(self) -> Parts:
         """The networks as the sampler wants them."""
