@@ -39,6 +39,13 @@ def test_a_good_header_is_read(tmp_path):
     assert header.metadata == {"format": "pt"}
 
 
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(packed(b"{}".ljust(0x280)))
+    assert path.read_bytes().startswith(b"\x80\x02")
+    assert list(read_header(path)) == []
+
+
 BAD = {
     "empty": (b"", "too short"),
     "seven bytes": (b"1234567", "too short"),
