@@ -1,0 +1,175 @@
+"""Tokenizers of language-model text encoders, out of the files that people have them in.
+
+Read are `tokenizer.json`, SentencePiece's `spiece.model` and `vocab.json` with `merges.txt`: vocabularies are taken out
+and checked, since the library raises bare exceptions, and built into the pipeline that the model was trained with.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import Unigram
+from torch import Tensor
+
+from engine.diffusion.families.base import Source
+from engine.diffusion.files import read_config
+from engine.diffusion.text import parse
+from engine.errors import BadFile
+
+FOLDER = "tokenizers"  # in the models folder, for files that come without one
+LEVELS_UP = 4  # of folders above a file in which that folder is looked for
+VOCABULARY_MAX = 64 << 20  # bytes
+PIECE = "spiece_model"  # a tensor in which some files carry their tokenizer
+SPACE = "\u2581"  # SentencePiece's
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A prompt as one line of tokens. `ids`: (1, L); `mask`: (1, L), 1 = a token, 0 = padding; `weights`: (1, L, 1)."""
+
+    ids: Tensor
+    mask: Tensor
+    weights: Tensor
+
+
+def folder_of(source: Source, component: str, name: str, origin: str) -> Path:
+    """Return where a tokenizer's files lie: in a diffusers folder, or in `tokenizers/name` beside or above a file.
+
+    BadFile says which file to put where; `origin` is where they are published.
+    """
+    if source.configs:
+        return source.path / component
+    places = [base / FOLDER / name for base in source.path.parents[:LEVELS_UP]]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise BadFile(
+            f"{source.path.name} comes without its tokenizer. Put the tokenizer.json of {origin} into the folder "
+            f"models/{FOLDER}/{name}, or load the model from a diffusers folder.", field="file",
+        )  # fmt: skip
+    return found
+
+
+# SentencePiece -------------------------------------------------------------------------------------------------------
+
+
+def unigram(folder: Path) -> Tokenizer:
+    """Load T5's kind of tokenizer, a Unigram model (Kudo 2018, arXiv 1804.10959) that ends a text with `</s>`."""
+    if (folder / "tokenizer.json").is_file():
+        plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
+        return _unigram(*_from_json(plain, folder.name), folder.name)
+    try:
+        data = (folder / "spiece.model").read_bytes()
+    except OSError as error:
+        raise BadFile(f"{folder.name} holds neither tokenizer.json nor spiece.model: {error.strerror}.") from error
+    return unigram_of(data, f"{folder.name}/spiece.model")
+
+
+def unigram_of(data: bytes, name: str) -> Tokenizer:
+    """Make a Unigram tokenizer of the bytes of SentencePiece's model file."""
+    try:
+        fields = list(_fields(data))
+        pieces = [dict(_fields(value)) for number, value in fields if number == 1]
+        vocabulary = [(p[1].decode(), struct.unpack("<f", p[2])[0] if 2 in p else 0.0) for p in pieces]
+        rules = dict(next((list(_fields(value)) for number, value in fields if number == 3), []))
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError, struct.error) as error:
+        raise BadFile(f"{name} is not a SentencePiece model: {error}.") from error
+    return _unigram(vocabulary, rules.get(2, b""), name)
+
+
+def _from_json(plain: dict[str, Any], name: str) -> tuple[list[tuple[str, float]], bytes]:
+    """Take a Unigram vocabulary, and the table of characters that are written alike, out of a tokenizer.json."""
+    match plain.get("model"):
+        case {"type": "Unigram", "vocab": list(vocabulary)}:
+            pass
+        case _:
+            raise BadFile(f"The tokenizer.json in {name} is of another kind than this model's (Unigram).")
+    if not all(isinstance(v, list) and len(v) == 2 and isinstance(v[0], str) for v in vocabulary):
+        raise BadFile(f"The tokenizer.json in {name} has a damaged vocabulary.")
+    rule = plain.get("normalizer") or {}
+    rules = [rule, *rule.get("normalizers", [])] if isinstance(rule, dict) else []
+    table = next((r["precompiled_charsmap"] for r in rules if r.get("precompiled_charsmap")), "")
+    try:
+        return [(piece, float(score)) for piece, score in vocabulary], base64.b64decode(table, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise BadFile(f"The tokenizer.json in {name} is damaged: {error}.") from error
+
+
+def _unigram(vocabulary: list[tuple[str, float]], characters: bytes, name: str) -> Tokenizer:
+    places = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+    trie = struct.unpack("<I", characters[:4])[0] if len(characters) >= 4 else -1
+    if not {PAD, END, UNKNOWN} <= places.keys() or (characters and (trie % 4 or not 0 <= trie <= len(characters) - 4)):
+        raise BadFile(f"The tokenizer {name} is damaged, or not one of T5.")
+    made = Tokenizer(Unigram(vocabulary, unk_id=places[UNKNOWN], byte_fallback=False))
+    if characters:
+        made.normalizer = normalizers.Precompiled(characters)
+    spaces = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), spaces])
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (PAD, END, UNKNOWN)])
+    return made
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Yield (number, value) of a protobuf message: bytes of what has a length or four bytes, else whole numbers."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        match tag & 7:
+            case 0:
+                value: Any
+                value, position = _varint(data, position)
+            case 1 | 5 as kind:
+                size = 8 if kind == 1 else 4
+                value, position = data[position : position + size], position + size
+            case 2:
+                size, position = _varint(data, position)
+                value, position = data[position : position + size], position + size
+            case kind:
+                raise ValueError(f"a field of kind {kind}")
+        if position > len(data):
+            raise ValueError("it is cut off")
+        yield tag >> 3, value
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
+
+
+# Lines ---------------------------------------------------------------------------------------------------------------
+
+
+def line(tokenizer: Tokenizer, prompt: str, length: int, *, pad: int, end: Sequence[int] = ()) -> Line:
+    """Read a prompt with its weights (`engine.diffusion.text`) as `length` tokens, cut off or padded, `end` at its end.
+
+    A chunk's beginning, `BREAK`, is a space here: these encoders read one text.
+    """
+    phrases = [(phrase.text or " ", phrase.weight) for phrase in parse(prompt)]
+    text = "".join(part for part, _ in phrases)
+    edges, place = [], 0
+    for part, weight in phrases:
+        place += len(part)
+        edges.append((place, weight))
+    found = tokenizer.encode(text, add_special_tokens=False)
+    room = length - len(end)
+    weights = [next((w for e, w in edges if last <= e), 1.0) for _, last in found.offsets[:room]]
+    ids = [*found.ids[:room], *end]
+    fill = length - len(ids)
+    return Line(
+        torch.tensor([[*ids, *[pad] * fill]]),
+        torch.tensor([[1] * len(ids) + [0] * fill]),
+        torch.tensor([*weights, *[1.0] * (length - len(weights))])[None, :, None],
+    )

@@ -1,0 +1,97 @@
+"""Families with transformers: recognised, and the same numbers as diffusers' own pipelines on the same weights."""
+
+import diffusers
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.loaders import single_file_utils
+
+from engine.diffusion import families, schedules
+from engine.diffusion.families.base import open_source
+from engine.diffusion.families.load import Place
+from engine.diffusion.noise import NoiseSource
+from engine.diffusion.sample import sample
+from engine.types import Conditioning, Guider, Latent, Model, Noise, Sampler, Weights
+from tests.diffusion_models import modern
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # pipelines warn of much that is not ours
+PROMPT, NEGATIVE, SEED, SCALE = "a photo of a zebra on the grass", "blurry, dark", 5, 4.0
+MODEL = Model("any", Weights("checkpoints", "x", "0"))
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Return sources(kind, layout), each written once."""
+    root, made = tmp_path_factory.mktemp("modern"), {}
+
+    def of(kind, layout):
+        if (kind, layout) not in made:
+            path = root / layout / kind
+            if layout == "folder":
+                modern.write_folder(path, kind)
+            else:
+                family = families.get(modern.KINDS[kind].family)
+                names = family.names(modern.networks(kind)["transformer"].config)
+                path = modern.write_file(path.with_suffix(".safetensors"), kind, names)
+            made[kind, layout] = open_source(path)
+        return made[kind, layout]
+
+    return of
+
+
+def parts(source, kind):
+    family, _ = families.recognise(source)
+    assert family.name == modern.KINDS[kind].family
+    return [family.build(source, part, Place()) for part in ("model", "clip", "vae")]
+
+
+def distance(found, expected):
+    assert float(expected.std()) > 0.01
+    return float((found - expected).norm() / expected.norm())
+
+
+def pipeline(kind):
+    """Make diffusers' pipeline of the plain networks, whose scheduler takes flow times as they are."""
+    made = getattr(diffusers, modern.KINDS[kind].pipeline)(
+        **modern.networks(kind), **modern.tokenizers(kind), scheduler=FlowMatchEulerDiscreteScheduler()
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def times(sigmas):
+    """Flow times of our sigmas, but the last."""
+    return (sigmas / (1 + sigmas))[:-1].tolist()
+
+
+@pytest.mark.parametrize("layout", ["folder", "file"])
+@pytest.mark.parametrize("kind", modern.KINDS)
+def test_a_picture_is_that_of_the_pipeline(sources, kind, layout):
+    model, clip, vae = parts(sources(kind, layout), kind)
+    noise = NoiseSource.of(SEED, 1).initial(torch.zeros(1, model.channels, modern.SIDE, modern.SIDE))
+    sigmas = schedules.get("simple")(model.levels, modern.STEPS)
+    begun = noise * times(sigmas)[0]  # ours begin at 0.9999 of the way to pure noise
+    pixels = modern.SIDE * vae.factor
+    expected = pipeline(kind)(
+        PROMPT, negative_prompt=NEGATIVE, guidance_scale=SCALE, latents=begun, sigmas=times(sigmas), height=pixels,
+        width=pixels, num_inference_steps=modern.STEPS, output_type="pt",
+    ).images[0].movedim(0, -1)  # fmt: skip
+    conds = {role: Conditioning((clip.condition(text),)) for role, text in
+             (("positive", PROMPT), ("negative", NEGATIVE))}  # fmt: skip
+    guider = Guider("cfg", MODEL, conds, {"scale": SCALE})
+    latent = Latent(torch.zeros_like(noise), vae.factor)
+    done = sample(model, guider, Sampler("euler"), sigmas, latent, noise=Noise(SEED))
+    assert distance(vae.decode(done.latent.samples)[0], expected) < TOLERANCE
+
+
+CONVERTERS = {"sd3": single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers}
+
+
+@pytest.mark.parametrize("kind", CONVERTERS)
+def test_names_are_those_of_the_converter(sources, kind):
+    source, plain = sources(kind, "file"), modern.networks(kind)["transformer"].state_dict()
+    prefix = modern.KINDS[kind].prefixes["transformer"]
+    converted = CONVERTERS[kind](source.tensors("", lambda key: key.startswith(prefix)))
+    assert converted.keys() == plain.keys()
+    assert all(torch.equal(converted[key], plain[key]) for key in plain)
