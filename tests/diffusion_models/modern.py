@@ -11,9 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+)  # fmt: skip
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
 from engine.diffusion.families.names import Names
@@ -60,6 +73,8 @@ class Kind:
     pipeline: str
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    call: Callable[[torch.Tensor, float], dict[str, Any]] = lambda x, scale: {"latents": x, "guidance_scale": scale}
+    """(latents, guidance scale) -> what the pipeline is told of them."""
 
 
 def sd3() -> dict[str, torch.nn.Module]:
@@ -73,7 +88,30 @@ def sd3() -> dict[str, torch.nn.Module]:
     return {"transformer": transformer, "vae": vae, **texts}
 
 
+def flux(guided: bool = True) -> dict[str, torch.nn.Module]:
+    transformer = FluxTransformer2DModel(
+        num_layers=1, num_single_layers=2, num_attention_heads=1, joint_attention_dim=256, pooled_projection_dim=64,
+        guidance_embeds=guided,
+    )  # fmt: skip
+    vae = AutoencoderKL(**KL | {"scaling_factor": 0.3611, "shift_factor": 0.1159})
+    text = CLIPTextModel(CLIPTextConfig(**zoo.CLIP_L))
+    return {"transformer": transformer, "vae": vae, "text_encoder": text, "text_encoder_2": t5()}
+
+
+FLUX_PREFIXES = {
+    "transformer": "model.diffusion_model.", "vae": "vae.",
+    "text_encoder": "text_encoders.clip_l.transformer.text_model.",
+    "text_encoder_2": "text_encoders.t5xxl.transformer.",
+}  # fmt: skip
+
+
+def packed(x: torch.Tensor, scale: float) -> dict[str, Any]:
+    return {"latents": FluxPipeline._pack_latents(x, *x.shape), "true_cfg_scale": scale}
+
+
 KINDS = {
+    "flux dev": Kind("flux", flux, "FluxPipeline", {"use_dynamic_shifting": True}, FLUX_PREFIXES, packed),
+    "flux schnell": Kind("flux", lambda: flux(guided=False), "FluxPipeline", {"shift": 1.0}, FLUX_PREFIXES, packed),
     "sd3": Kind(
         "sd3", sd3, "StableDiffusion3Pipeline", {"shift": 3.0},
         {"transformer": "model.diffusion_model.", "vae": "first_stage_model.",
@@ -106,9 +144,8 @@ def tokenizers(name: str) -> dict[str, Any]:
     found = {}
     for component, network in networks(name).items():
         if component.startswith("text_encoder"):
-            is_clip = isinstance(network, CLIPTextModelWithProjection)
-            second = component == "text_encoder_2"
-            kind = tokenizer("clip", second) if is_clip else tokenizer("t5")
+            is_clip = isinstance(network, CLIPTextModel | CLIPTextModelWithProjection)
+            kind = tokenizer("clip", network.config.hidden_size == zoo.WIDE) if is_clip else tokenizer("t5")
             found[component.replace("text_encoder", "tokenizer")] = kind
     return found
 
@@ -153,9 +190,10 @@ def published(state: Mapping[str, torch.Tensor], names: Names) -> dict[str, torc
     left, found = dict(state), {}
     for theirs, layer in names.items():
         for end in ("", ".weight", ".bias"):
+            scale = ".scale" if end and theirs.endswith(("query_norm", "key_norm")) else end
             if all(ours + end in left for ours in layer.ours):
                 parts = [left.pop(ours + end) for ours in layer.ours]
                 parts = list(parts[0].chunk(2))[::-1] if layer.swapped else parts
-                found[theirs + end] = torch.cat(parts)
+                found[theirs + scale] = torch.cat(parts)
     assert not left, sorted(left)[:4]
     return found

@@ -74,7 +74,7 @@ def test_a_picture_is_that_of_the_pipeline(sources, kind, layout):
     begun = noise * times(sigmas)[0]  # ours begin at 0.9999 of the way to pure noise
     pixels = modern.SIDE * vae.factor
     expected = pipeline(kind)(
-        PROMPT, negative_prompt=NEGATIVE, guidance_scale=SCALE, latents=begun, sigmas=times(sigmas), height=pixels,
+        PROMPT, negative_prompt=NEGATIVE, **modern.KINDS[kind].call(begun, SCALE), sigmas=times(sigmas), height=pixels,
         width=pixels, num_inference_steps=modern.STEPS, output_type="pt",
     ).images[0].movedim(0, -1)  # fmt: skip
     conds = {role: Conditioning((clip.condition(text),)) for role, text in

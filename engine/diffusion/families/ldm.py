@@ -56,7 +56,7 @@ def is_diffusers(header: Shapes, prefix: str) -> bool:
 
 def vae_prefix(header: Shapes) -> str | None:
     """Return the prefix of the autoencoder's keys (empty for a file with nothing else), or None."""
-    return next((p for p in (VAE, "") if f"{p}decoder.conv_in.weight" in header), None)
+    return next((p for p in (VAE, "vae.", "") if f"{p}decoder.conv_in.weight" in header), None)
 
 
 def text_prefix(header: Shapes, prefixes: Iterable[str]) -> str | None:

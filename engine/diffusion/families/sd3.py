@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import SD3Transformer2DModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.diffusion.families import shapes
 from engine.diffusion.families.autoencoder import LatentFormat
 from engine.diffusion.families.base import Source
-from engine.diffusion.families.clip_pair import NAMES, ClipPair
+from engine.diffusion.families.clip_pair import ClipPair
+from engine.diffusion.families.clip_t5 import ClipAndT5
 from engine.diffusion.families.clip_text import Reading
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.names import Layer, Names, fused, table
-from engine.diffusion.families.t5_text import T5Part, T5Text
+from engine.diffusion.families.t5_text import T5Part
 from engine.diffusion.families.text_parts import ClipPart
 from engine.diffusion.families.transformer import Transformer, TransformerFamily, flow_levels, side
 from engine.diffusion.families.vae_parts import KlPart
-from engine.diffusion.patches import Report
-from engine.diffusion.text import TextNetwork, Vectors, encode, no_embeddings
+from engine.diffusion.text import encode
 from engine.types import Cond
 
 HEAD = 64
@@ -74,45 +73,16 @@ class SD3(Transformer):
 
 
 @dataclass(frozen=True, eq=False)
-class SD3Text:
-    """CLIP-L and bigG, joined by width and padded with zeros, then T5's states, or zeros without T5.
-
-    To prompts it is the pair of CLIPs (`text.TextNetwork`); T5 reads the same prompt as one line.
-    """
-
-    pair: ClipPair
-    t5: T5Text | None
-    module: nn.ModuleDict
-    vectors: Vectors = no_embeddings
-    patched: Callable[[], AbstractContextManager[None]] = nullcontext
-    reports: tuple[Report, ...] = ()
-
-    @property
-    def encoders(self) -> tuple[TextNetwork, ...]:
-        """Both CLIPs."""
-        return self._pair.encoders
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.pair, name)
-
-    @property
-    def _pair(self) -> ClipPair:
-        return replace(self.pair, vectors=self.vectors, patched=self.patched)
+class SD3Text(ClipAndT5):
+    """CLIP-L and bigG, joined by width and padded with zeros, then T5's states, or zeros without T5."""
 
     def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
         """Turn a prompt into a condition: tokens (1, 77 k + 256, 4096), pooled (1, 768 + 1280)."""
-        clips = [encode(each, prompt, skip=skip) for each in self._pair.encoders]
+        clips = [encode(each, prompt, skip=skip) for each in self.encoders]
         both = torch.cat([clip.tokens for clip in clips], -1)  # (1, 77 k, 768 + 1280)
-        if self.t5 is None:
-            states = torch.zeros(1, T5_LENGTH, max(T5_WIDTH, both.shape[-1]))
-        else:
-            states, _ = replace(self.t5, patched=self.patched).read(prompt)
+        states = torch.zeros(1, T5_LENGTH, T5_WIDTH) if self.line is None else self.line.read(prompt)[0]
         tokens = torch.cat([pad(both, (0, states.shape[-1] - both.shape[-1])), states], 1)
         return Cond(tokens, torch.cat([clip.pooled for clip in clips], -1))
-
-    def configured(self, options: Mapping[str, Any]) -> SD3Text:
-        """Return this network: it has no options of its own."""
-        return self
 
 
 class StableDiffusion3(TransformerFamily):
@@ -181,9 +151,7 @@ class StableDiffusion3(TransformerFamily):
 
     def joined(self, texts: Sequence[Any]) -> SD3Text:
         """Return the text encoders as one."""
-        pair, t5 = ClipPair.of(*texts[:2]), texts[2]
-        parts = dict(zip(NAMES, (pair.first.module, pair.second.module), strict=True))
-        return SD3Text(pair, t5, nn.ModuleDict(parts | ({} if t5 is None else {"t5": t5.module})))
+        return SD3Text.of(ClipPair.of(*texts[:2]), texts[2])
 
 
 def _names(layers: int) -> Iterator[tuple[str, str | Layer]]:

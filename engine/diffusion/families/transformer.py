@@ -6,12 +6,13 @@ autoencoder (`vae_parts.VaePart`), and an adapter (`Transformer`), in which all 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -36,12 +37,35 @@ FOLDER = "transformer"
 NOT_STORED = "not stored in a file; {title} was trained so"
 
 
+@dataclass(frozen=True)
+class SizedShift:
+    """A shift exp(mu) of flow time whose mu is linear in the number of tokens: `ends` at `tokens`."""
+
+    ends: tuple[float, float] = (0.5, 1.15)
+    tokens: tuple[float, float] = (256, 4096)
+
+    @classmethod
+    def of(cls, schedule: Mapping[str, Any]) -> SizedShift | None:
+        """Read it from a scheduler's config; None if that does not follow the size."""
+        if not schedule.get("use_dynamic_shifting"):
+            return None
+        ends = number(schedule, "base_shift", cls.ends[0]), number(schedule, "max_shift", cls.ends[1])
+        few = number(schedule, "base_image_seq_len", cls.tokens[0])
+        return cls(ends, (few, number(schedule, "max_image_seq_len", cls.tokens[1])))
+
+    def shift(self, tokens: int) -> float:
+        """Return the factor for a picture of so many tokens."""
+        (low, high), (few, many) = self.ends, self.tokens
+        return math.exp(low + (high - low) * (tokens - few) / (many - few))
+
+
 @dataclass(frozen=True, eq=False)
 class Transformer(ABC):
     """A text-conditioned transformer on latents (B, C, h, w); a family's adapter says how it is called.
 
     `factor`: pixels per latent cell; `patch`: cells per side of what it takes as one token; `preview`: factors
-    (C + 1, 3) from latent channels to colours. Of a flow model the levels are those of its own size (`levels_for`).
+    (C + 1, 3) from latent channels to colours; `sized`: how its noise levels follow the size, if they do: then
+    `levels` are those of its own size.
     """
 
     module: Any  # a diffusers model, which has no types
@@ -50,6 +74,7 @@ class Transformer(ABC):
     factor: int = 8
     patch: int = 2
     preview: Tensor | None = None
+    sized: SizedShift | None = None
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
     prediction: ClassVar[Prediction] = "flow"
@@ -69,14 +94,20 @@ class Transformer(ABC):
         return Denoiser(self, self.levels, self.prediction)
 
     def levels_for(self, height: int, width: int) -> Levels:
-        """Return the noise levels for latents of height x width cells: its own, unless its shift follows the size."""
-        return self.levels
+        """Return the noise levels for latents of height x width cells."""
+        if self.sized is None:
+            return self.levels
+        return noise_levels.flow(shift=self.sized.shift(height // self.patch * (width // self.patch)))
+
+    def at_size(self, pixels: int) -> Self:
+        """Return this network with the noise levels of square pictures."""
+        return replace(self, levels=self.levels_for(*[pixels // self.factor] * 2))
 
     def configured(self, options: Mapping[str, Any]) -> Transformer:
         """Return this network with what a Model's options say in place of its file: `shift`."""
         if "shift" not in options:
             return self
-        return replace(self, levels=noise_levels.flow(shift=float(options["shift"])))
+        return replace(self, levels=noise_levels.flow(shift=float(options["shift"])), sized=None)
 
     def __call__(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Predict from x (B, C, h, w) at c_noise (B,), for a flow 1000 s, under a condition with B rows."""
@@ -93,18 +124,16 @@ class Transformer(ABC):
         return torch.cat([self(x[half], c_noise[half], taken(cond, half)) for half in halves])
 
     def _predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
-        weight = next(self.module.parameters())
-        dtype = x.dtype if weight.dtype.itemsize == 1 else weight.dtype
-        device = next((p.device for p in self.module.parameters()), x.device)
+        weight = next(p for p in self.module.parameters() if p.ndim == 1)  # larger ones may be held in their file
 
         def there(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+            return tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else tensor.dtype)
 
         extra = {k: there(v) if isinstance(v, Tensor) else v for k, v in cond.extra.items()}
         pooled = None if cond.pooled is None else there(cond.pooled)
         moved = Cond(there(cond.tokens), pooled, extra=extra)
         with self.patched():
-            out = self.predict(there(x), c_noise.to(device), moved)
+            out = self.predict(there(x), c_noise.to(weight.device), moved)
         return out.to(x)
 
     def _check(self, x: Tensor, cond: Cond) -> None:
@@ -161,7 +190,7 @@ class TransformerFamily(ABC):
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""
 
-    leaves: Mapping[str, str] = {}
+    leaves: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def adapted(self, module: Any, schedule: Mapping[str, Any], source: Source) -> Transformer:
@@ -266,6 +295,7 @@ class TransformerFamily(ABC):
             weights = renamed(weights, self.names(config), self.leaves)
         module = on_meta(lambda: self.network.from_config(dict(config)), config, "transformer")
         assign(module, weights, place, "transformer")
+        module.layers_elsewhere = self.names(config)  # for patches
         return self.adapted(self.completed(module, place), source.configs.get("scheduler", {}), source)
 
     def _place(self, source: Source) -> tuple[str, str] | None:
@@ -277,6 +307,20 @@ class TransformerFamily(ABC):
 
     def _prefix(self, header: Shapes) -> str | None:
         return next((p for p in PREFIXES if any(p + key in header for key in self.sign)), None)
+
+
+def packed(x: Tensor) -> Tensor:
+    """Return latents (B, C, h, w) as tokens of 2 x 2 cells, (B, h w / 4, 4 C), the channel outermost."""
+    b, c, h, w = x.shape
+    cells = x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(b, h * w // 4, 4 * c)
+
+
+def unpacked(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """Return tokens (B, rows columns, 4 C) as latents (B, C, 2 rows, 2 columns)."""
+    b, _, c = tokens.shape
+    cells = tokens.reshape(b, rows, columns, c // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return cells.reshape(b, c // 4, 2 * rows, 2 * columns)
 
 
 def flow_levels(schedule: Mapping[str, Any], shift: float) -> Levels:
