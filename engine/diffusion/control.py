@@ -72,9 +72,14 @@ class Controller:
 
         return watched
 
+    @property
+    def looked(self) -> bool:
+        """Whether any cross-attention was kept so far."""
+        return bool(self._sums)
+
     def average(self, cells: int) -> Tensor:
         """Return the cross-attention so far (B, T, h, w), of the finest kept grid of at most `cells` cells."""
-        if not self._sums:
+        if not self.looked:
             raise BadInput("No attention was kept: the model has no cross-attention that could be looked at.")
         fitting = [size for size in self._sums if size[0] * size[1] <= cells]
         size = max(fitting, key=math.prod) if fitting else min(self._sums, key=math.prod)
@@ -149,15 +154,39 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
 
     Cao et al. 2023, arXiv 2304.08465 (MasaCtrl), section 3.2: what is seen stays, its pose may change. `layer`: the
     decoder's transformer from which on. Both halves of guidance do it, each with its own source, as the authors do.
+    With `source` and `target`, token positions of the thing in each prompt, places of the thing look at places of the
+    thing alone, and the rest at the rest (section 3.3): where these words look over `threshold` of their range.
     """
     start, first = float(part.options["start"]), int(part.options.get("layer", 0))
+    words, cut = [part.options.get(k, ()) for k in ("source", "target")], float(part.options.get("threshold", 0.1))
 
     def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not run.within(start, 1.0):
             return q, k, v
         return q, _twice(k), _twice(v)
 
-    return (Hook("qkv", qkv, lambda layer: _decoder(layer, first) and not layer.cross, both=True),)
+    def logits(layer: Layer, values: Tensor) -> Tensor:
+        if not run.within(start, 1.0) or not run.looked:
+            return values
+        (source, _), (_, target) = (_halves(_foreground(run.average(256), w, cut, layer)) for w in words)
+        apart = (target[:, None, :, None] != source[:, None, None, :]).to(values.device)  # (n, 1, L, L)
+        alone = apart.all(-1, keepdim=True)  # the source has nothing of that kind: look everywhere
+        own, edited = _halves(values)
+        return torch.cat([own, edited.masked_fill(apart & ~alone, -math.inf)])
+
+    def wants(layer: Layer) -> bool:
+        return _decoder(layer, first) and not layer.cross
+
+    guided = (Hook("logits", logits, wants, both=True),) if all(words) else ()
+    return (Hook("qkv", qkv, wants, both=True), *guided)
+
+
+def _foreground(maps: Tensor, positions: tuple[int, ...], threshold: float, layer: Layer) -> Tensor:
+    """Return where the words at `positions` look over `threshold` of their range, (B, L) bool on the layer's grid."""
+    looked = maps[:, list(positions)].mean(1, keepdim=True)  # (B, T, h, w) -> (B, 1, h, w)
+    low, high = looked.amin((2, 3), keepdim=True), looked.amax((2, 3), keepdim=True)
+    spread = (looked - low) / (high - low).clamp_min(1e-12)
+    return (F.interpolate(spread, size=layer.size) >= threshold).flatten(1)
 
 
 def features(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:

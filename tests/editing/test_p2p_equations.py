@@ -17,8 +17,9 @@ from engine.diffusion.blend import Run, build
 from engine.diffusion.control import Controller
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import StepInfo
+from engine.errors import BadInput
 from engine.types import AttentionControl, AttentionPart
-from nodes.editing.prompt_to_prompt import inject_attention, local_blend
+from nodes.editing.prompt_to_prompt import inject_attention, local_blend, mutual_self_attention
 from tests.editing.toys import SD, spaced
 from tests.editing.words import tokens as told
 
@@ -124,3 +125,47 @@ def test_a_local_blend_keeps_the_source_outside_both_words(cut):
         either = hottest(maps[b], cat, cut) | hottest(maps[BATCH + b], butterfly, cut)
         assert torch.equal(got[BATCH + b], torch.where(either, x[BATCH + b], x[b]))
         assert torch.equal(got[b], x[b])
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["things seen", "no map yet"])
+def test_guided_mutual_attention_is_that_of_thing_and_background_apart(seen):
+    """MasaCtrl, section 3.3: Attention(Q, K_s, V_s; M_s) where the edit shows the thing, that of 1 - M_s elsewhere."""
+    tokens = mapped(*SWAP)
+    control = mutual_self_attention(0.0, 0, tokens, "cat", "butterfly", 0.4)
+    run = Controller(control, spaced(STEPS).values)
+    (looks,) = (h for h in run.hooks if h.point == "probs")
+    qkv, logits = (next(h for h in run.hooks if h.point == p) for p in ("qkv", "logits"))
+    random, layer = torch.Generator().manual_seed(4), Layer("up.0", "up", False, HEADS, (SIDE, SIDE))
+    maps = attention(len(tokens.own), 6)
+    if seen:
+        looks.call(Layer("up.1", "up", True, HEADS, (SIDE, SIDE)), maps)
+    q, k, v = (torch.randn(2 * BATCH, HEADS, SIDE * SIDE, 5, generator=random) for _ in range(3))
+    q2, k2, v2 = qkv.call(layer, q, k, v)
+    got = logits.call(layer, q2 @ k2.transpose(-1, -2)).softmax(-1) @ v2
+    for b in range(BATCH):
+        masks = []
+        for row, word, side in ((b, "cat", tokens.source), (BATCH + b, "butterfly", tokens.target)):
+            places = list(next(p for w, p in side if w == word))
+            looked = maps[row].mean(0)[:, places].mean(1)  # (cells,)
+            masks.append((looked - looked.min()) / (looked.max() - looked.min()) >= 0.4)
+        source, target = masks
+        for h in range(HEADS):
+            weight = q[BATCH + b, h] @ k[b, h].T
+            thing, rest = (weight.masked_fill(~m, -torch.inf).softmax(-1) @ v[b, h] for m in (source, ~source))
+            apart = torch.where(target[:, None], thing, rest)
+            torch.testing.assert_close(got[BATCH + b, h], apart if seen else weight.softmax(-1) @ v[b, h])
+    torch.testing.assert_close(got[:BATCH], (q @ k.transpose(-1, -2))[:BATCH].softmax(-1) @ v[:BATCH])
+    with pytest.raises(BadInput, match="both prompts"):
+        mutual_self_attention(0.0, 0, tokens, "cat")
+
+
+def test_where_the_source_shows_nothing_of_the_kind_the_edit_looks_everywhere():
+    tokens = mapped(*SWAP)
+    run = Controller(mutual_self_attention(0.0, 0, tokens, "cat", "butterfly"), spaced(STEPS).values)
+    (looks,), (logits,) = ([h for h in run.hooks if h.point == p] for p in ("probs", "logits"))
+    maps = attention(len(tokens.own), 7)
+    maps[:BATCH] = 1 / len(tokens.own)  # the source's words look everywhere alike: the mask is empty
+    looks.call(Layer("up.1", "up", True, HEADS, (SIDE, SIDE)), maps)
+    values = torch.randn(2 * BATCH, HEADS, SIDE * SIDE, SIDE * SIDE, generator=torch.Generator().manual_seed(8))
+    masked = logits.call(Layer("up.0", "up", False, HEADS, (SIDE, SIDE)), values)
+    assert masked.softmax(-1).isfinite().all()
