@@ -17,56 +17,58 @@ from models.bozzetto.bed import (
     Cells,
     Pixels,
     backgrounds_db,
+    box_of,
     grown,
     image_value,
     in_place,
     mask_value,
     prompt_of,
-    rectangle,
     shown,
     subjects,
 )
 from models.bozzetto.judge import Reading, read
+from models.bozzetto.judge.metrics import features, frechet
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes import RESOLUTION, Scene, render, sample
-from models.bozzetto.scenes.spec import ObjectSpec
+from models.bozzetto.scenes.spec import ObjectSpec, SceneSpec
 from models.bozzetto.scenes.vocabulary import BACKGROUND_WORDS
 
 SCENERY = ("beach", "forest", "snow", "desert")
 WIDE = 3 * RESOLUTION
-BOXES = (rectangle(4, 40, 56, 72), rectangle(68, 40, 56, 72))
+STRIDE, CELL = RESOLUTION // 4, 8
+DRAWN_SCENES = 200
 LAYERS = ((4, 52), (70, 52))  # upper left corners of two layers
 SIDE = 54
 
 
 def multidiffusion(bed: Bed, seeds: int) -> Measured:
     """Wide canvases keep their background in every crop and show no seams; controls: one pass, separate tiles."""
-    n = max(1, seeds // 2)
-    names = [SCENERY[i % len(SCENERY)] for i in range(n)]
+    names = [SCENERY[i % len(SCENERY)] for i in range(seeds)]
     prompts = [prompt_of("tree", name) for name in names]
-    plain, canvas = bed.guider(bed.texts(prompts)), bed.empty(n, WIDE)
-    fused = bed("fuse_windows", plain, RESOLUTION, RESOLUTION // 4)
+    plain, canvas = bed.guider(bed.texts(prompts)), bed.empty(seeds, WIDE)
+    fused = bed("fuse_windows", plain, RESOLUTION, STRIDE)
     wide, single = (bed.decode(bed.run(guider, canvas)) for guider in (fused, plain))
     tiles = np.concatenate([bed.sample(prompts, 1000 * (k + 1)) for k in range(WIDE // RESOLUTION)], 2)
-    borders = range(RESOLUTION, WIDE, RESOLUTION)
-    around = bed.run(bed("fuse_windows", plain, RESOLUTION, RESOLUTION // 4, wrap=True), canvas)
+    around = bed.run(bed("fuse_windows", plain, RESOLUTION, STRIDE, wrap=True), canvas)
     wrapped = np.roll(_wrapped(bed, around), RESOLUTION // 2, 2)  # the seam lies at half a picture
     flat = np.roll(wide, RESOLUTION // 2, 2)
+    borders, ends = range(STRIDE, WIDE, STRIDE), [RESOLUTION // 2]
     figures = (
         Figure("background in every crop (control: the model on the whole canvas at once)", _scenery(wide, names), 0.9,
-               _scenery(single, names), n),
-        Figure("gradient at window borders over that elsewhere (control: separate tiles)", _seams(wide, borders), 1.05,
-               _seams(tiles, borders), n, "seams", most=True),
-        Figure("gradient where the ends meet, wrapped (control: not wrapped)", _seams(wrapped, [RESOLUTION // 2]),
-               1.05, _seams(flat, [RESOLUTION // 2]), n, "wrap", most=True),
+               _scenery(single, names), seeds),
+        Figure("gradient at window borders over that at other borders of cells (control: separate tiles)",
+               _seams(wide, borders), 1.05, _seams(tiles, range(RESOLUTION, WIDE, RESOLUTION)), seeds, "seams",
+               margin=0.5, most=True),
+        Figure("gradient where the ends meet, wrapped (control: not wrapped)", _seams(wrapped, ends), 1.05,
+               _seams(flat, ends), seeds, "wrap", most=True),
+        Figure("Frechet distance of crops, of that of single pictures (control: crops of one pass)",
+               *_distances(wide, tiles, single, names), seeds, "frechet", most=True),
     )  # fmt: skip
     return Measured(figures, {"fused windows": wide[0], "separate tiles": tiles[0]})
 
 
 def _wrapped(bed: Bed, latent: object) -> Pixels:
-    image = bed("vae_decode_wrapped", latent, bed.vae)
-    pixels: Pixels = (image.pixels.clamp(0, 1) * 255).round().byte().numpy()
-    return pixels
+    return shown(bed("vae_decode_wrapped", latent, bed.vae))
 
 
 def _scenery(pictures: Pixels, names: Sequence[str]) -> float:
@@ -77,26 +79,44 @@ def _scenery(pictures: Pixels, names: Sequence[str]) -> float:
 
 
 def _seams(pictures: Pixels, borders: Sequence[int] | range) -> float:
-    """Return the mean step of brightness across some columns, over that across all."""
+    """Return the mean step of brightness across some columns, over that across the other borders of latent cells.
+
+    A decoder steps at borders of cells more than within them; windows begin at such borders.
+    """
     steps = np.abs(np.diff(pictures.astype(float).mean(3), axis=2)).mean((0, 1))
-    return float(steps[[b - 1 for b in borders]].mean() / steps.mean())
+    others = [c for c in range(CELL, pictures.shape[2], CELL) if c not in borders]
+    return float(steps[[b - 1 for b in borders]].mean() / steps[[c - 1 for c in others]].mean())
+
+
+def _distances(wide: Pixels, tiles: Pixels, single: Pixels, names: Sequence[str]) -> tuple[float, float, float]:
+    """Return the Frechet distance to drawn scenes of the same places, of crops over that of pictures; bar, control."""
+    crops, usual, once = (np.concatenate(np.split(x, WIDE // RESOLUTION, 2)) for x in (wide, tiles, single))
+    worlds = [replace(WORLD, objects=("tree",), backgrounds=(name,)) for name in names]
+    drawn = [sample(FIRST_SEED + i, worlds[i % len(worlds)]) for i in range(DRAWN_SCENES)]
+    real = features(np.stack([render(s).image for s in drawn]))
+    own = frechet(features(usual), real)
+    return frechet(features(crops), real) / own, 1.5, frechet(features(once), real) / own
 
 
 def regions(bed: Bed, seeds: int) -> Measured:
-    """Two things in two boxes; controls: one prompt that names both, and no bootstrapping."""
+    """Two things in two boxes; controls: one prompt that names both, and no bootstrapping.
+
+    The boxes are those of the things as they are drawn: no bus fills a box that is higher than wide.
+    """
     told = subjects(seeds)
-    nouns = [(s.noun, s.other) for s in told]
-    parts = [bed.texts([prompt_of(pair[k], s.place) for pair, s in zip(nouns, told, strict=True)]).map(
-        mask=mask_value([box]).values) for k, box in enumerate(BOXES)]  # fmt: skip
-    behind = bed.texts([BACKGROUND_WORDS[s.place][0] for s in told])
+    nouns, places = [(s.noun, s.other) for s in told], [s.place for s in told]
+    boxes = [tuple(box_of(_thing(n, p, corner).masks[0]) for n, corner in zip(pair, LAYERS, strict=True))
+             for pair, p in zip(nouns, places, strict=True)]  # fmt: skip
+    parts = [bed.texts([prompt_of(f"small {pair[k]}", s.place) for pair, s in zip(nouns, told, strict=True)]).map(
+        mask=mask_value([pair[k] for pair in boxes]).values) for k in range(2)]  # fmt: skip
+    behind = bed.texts([BACKGROUND_WORDS[place][0] for place in places])
     everything = bed("combine_conditioning", bed("combine_conditioning", *parts), behind)
     averaged = bed.guider(everything)
     grown_inside = bed("bootstrap_regions", averaged, bed.vae, 0.4, 20, 0)
     made, loose = (bed.decode(bed.run(g, bed.empty(seeds))) for g in (grown_inside, averaged))
-    plain = bed.sample([f"{prompt_of(f'{a} to the left of a {b}', s.place)}" for (a, b), s in
-                        zip(nouns, told, strict=True)])  # fmt: skip
+    plain = bed.sample([prompt_of(f"{a} to the left of a {b}", p) for (a, b), p in zip(nouns, places, strict=True)])
     (done, leaked, kept), (without, *_), (control, mixed, _) = (
-        _boxes(read(x), nouns, [s.place for s in told]) for x in (made, loose, plain)
+        _boxes(read(x), nouns, boxes, places) for x in (made, loose, plain)
     )
     figures = (
         Figure("thing in its box (control: one prompt names both)", done, 0.75, control, 2 * seeds),
@@ -109,14 +129,24 @@ def regions(bed: Bed, seeds: int) -> Measured:
                               "one prompt": plain[0]})  # fmt: skip
 
 
+def _thing(noun: str, place: str, corner: tuple[int, int], seed: int = 0) -> Scene:
+    """Return a scene of one thing with its square's upper left corner there."""
+    return render(replace(_ground(place, seed), objects=(ObjectSpec(noun, None, SIDE, *corner),)))
+
+
+def _ground(place: str, seed: int) -> SceneSpec:
+    return replace(sample(FIRST_SEED + seed, WORLD), objects=(), background=place, background_colour=None)
+
+
 def _boxes(
-    readings: Sequence[Reading], nouns: Sequence[tuple[str, str]], places: Sequence[str]
-) -> tuple[float, float, float]:
+    readings: Sequence[Reading], nouns: Sequence[tuple[str, str]], boxes: Sequence[tuple[Cells, ...]],
+    places: Sequence[str],
+) -> tuple[float, float, float]:  # fmt: skip
     """Return how often things are in their box, in the other's, and how often the background is right."""
-    own = [in_place(r, n, b) for r, pair in zip(readings, nouns, strict=True)
-           for n, b in zip(pair, BOXES, strict=True)]  # fmt: skip
-    other = [in_place(r, n, b) for r, pair in zip(readings, nouns, strict=True)
-             for n, b in zip(pair, reversed(BOXES), strict=True)]  # fmt: skip
+    own = [in_place(r, n, b) for r, pair, where in zip(readings, nouns, boxes, strict=True)
+           for n, b in zip(pair, where, strict=True)]  # fmt: skip
+    other = [in_place(r, n, b) for r, pair, where in zip(readings, nouns, boxes, strict=True)
+             for n, b in zip(pair, reversed(where), strict=True)]  # fmt: skip
     return mean(own), mean(other), mean(r.background == p for r, p in zip(readings, places, strict=True))
 
 
@@ -126,17 +156,11 @@ class _Collage:
     def __init__(self, bed: Bed, seed: int) -> None:
         told = subjects(seed + 1)[seed]
         self.nouns, self.prompt = (told.noun, told.other), prompt_of(f"{told.noun} left of a {told.other}", told.place)
-        ground = replace(sample(FIRST_SEED + seed, WORLD), objects=(), background=told.place, background_colour=None)
-        things: list[Scene] = [
-            render(replace(ground, objects=(ObjectSpec(noun, None, SIDE, x, y),)))
-            for noun, (x, y) in zip(self.nouns, LAYERS, strict=True)
-        ]
+        things = [_thing(noun, told.place, corner, seed) for noun, corner in zip(self.nouns, LAYERS, strict=True)]
         masks = [t.alphas[0] for t in things]
         layers = [np.clip(t.image.astype(int) + 64, 0, 255).astype(np.uint8) for t in things]
-        self.composed = bed(
-            "compose_layers", image_value(render(ground).image[None]), [image_value(x[None]) for x in layers],
-            [mask_value([m]) for m in masks],
-        )  # fmt: skip
+        behind, *over = (image_value(x[None]) for x in (render(_ground(told.place, seed)).image, *layers))
+        self.composed = bed("compose_layers", behind, over, [mask_value([m]) for m in masks])
         self.masks: list[Cells] = masks
 
 
@@ -172,8 +196,8 @@ def collage(bed: Bed, seeds: int) -> Measured:
                margin=0.5),
         Figure("layer found in its place (control: SDEdit)", mean(done), 0.8, mean(edited), 2 * seeds, "attention",
                margin=0.15),
-        Figure("edges of layers, of the collage's (control: decoder)", mean(calm), 0.6, mean(rough), seeds, "harmony",
-               most=True),
+        Figure("energy of gradients at edges of layers, of the collage's (control: decoder)", mean(calm), 0.6,
+               mean(rough), seeds, "harmony", most=True),
         Figure("layer of strength .2 kept, dB (control: the layer of .9)", mean(still), 28.0, mean(moved), seeds,
                "held"),
     )  # fmt: skip
@@ -181,11 +205,10 @@ def collage(bed: Bed, seeds: int) -> Measured:
 
 
 def _rim(picture: Pixels, masks: Sequence[Cells]) -> float:
-    """Return the mean gradient on the borders of layers."""
-    grey = picture.astype(float).mean(2)
-    gradient = np.hypot(*np.gradient(grey))
+    """Return the mean energy (square) of the gradient on the borders of layers."""
+    energy = np.square(np.gradient(picture.astype(float).mean(2))).sum(0)
     rim = np.any(np.stack([grown(m, 2) & ~_shrunk(m) for m in masks]), 0)
-    return float(gradient[rim].mean())
+    return float(energy[rim].mean())
 
 
 def _shrunk(mask: Cells) -> Cells:

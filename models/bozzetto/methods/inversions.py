@@ -59,7 +59,7 @@ def ddim_inversion(bed: Bed, seeds: int) -> Measured:
         made = bed("ddim_invert", bed.model, texts, clean, bed.sigmas(steps), refine=refine).trajectory
         return made, bed("replay", made, forward)
 
-    (made, once), (_, twice), (_, refined) = (there_and_back(*how) for how in ((50, 0), (100, 0), (50, 3)))
+    (_, once), (_, twice), (made, refined) = (there_and_back(*how) for how in ((50, 0), (100, 0), (50, 3)))
     returned, exact, fresh = bed.decode(once), bed.decode(refined), bed.decode(bed.run(forward, bed.empty(seeds)))
     pulled = bed("ddim_invert", bed.model, texts, clean, bed.sigmas(50), negative=bed.text(""), guidance_scale=7.5)
     ratio = _rms(twice, clean) / _rms(once, clean)
@@ -71,8 +71,8 @@ def ddim_inversion(bed: Bed, seeds: int) -> Measured:
         Figure("dB of what comes back (control: other noise)", back, 28.0, lost, seeds, "plain"),
         Figure("error falls as 1/N: ratio of 100 steps to 50 in .4 to .65 (control: 50 to 50)",
                mean((ratio > 0.4) & (ratio < 0.65)), 0.8, 0.0, seeds, "order"),
-        Figure("noise looks like noise (control: inverted with guidance 7.5)", mean(_healthy(made)), 0.9,
-               mean(_healthy(pulled.trajectory)), seeds, "health"),
+        Figure("noise looks like noise, refined (control: inverted with guidance 7.5)", mean(_healthy(made)),
+               0.9, mean(_healthy(pulled.trajectory)), seeds, "health"),
         Figure("things, colours and places unchanged (control: other noise)", same, 0.98, other, seeds, "kept"),
     )  # fmt: skip
     return Measured(figures, {"picture": plain[0], "comes back": returned[0], "refined": exact[0], "other": fresh[0]})
