@@ -19,7 +19,7 @@ Names = Mapping[str, "Layer"]
 
 @dataclass(frozen=True)
 class Layer:
-    """Our layers that make up one of theirs, by rows: `shares` of them each, equal ones if empty.
+    """Our layers that make up one of theirs, by rows: `shares` of them each, equal ones if empty. None: it is not read.
 
     `swapped`: the two halves of the rows change places (shift and scale of a modulation).
     """
@@ -30,6 +30,8 @@ class Layer:
 
     def cut(self, tensor: Tensor) -> dict[str, Tensor]:
         """Return the tensor (rows, ...) by the path of our layer."""
+        if not self.ours:
+            return {}
         if self.swapped:
             return {self.ours[0]: torch.cat(tensor.chunk(2)[::-1])}
         shares = self.shares or (1,) * len(self.ours)

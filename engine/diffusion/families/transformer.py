@@ -155,8 +155,8 @@ class Transformer(ABC):
 class TransformerFamily(ABC):
     """A family of transformers; see `base.Family`.
 
-    `network`: class of its network in diffusers, `makes` its name in configs; `own_size`: pixels per side that it was
-    made for; `texts`: its text encoders in the order in which they are joined.
+    `network`: class of its network in diffusers; `own_size`: pixels per side that it was made for, and `why_size`, what
+    says so; `predicts`: the same in words; `texts`: its text encoders in the order in which they are joined.
     """
 
     name: str
@@ -164,6 +164,8 @@ class TransformerFamily(ABC):
     order: int
     network: Any
     own_size = 1024
+    why_size = NOT_STORED
+    predicts = "velocity"
     texts: tuple[TextPart, ...]
     vae: VaePart
 
@@ -199,6 +201,10 @@ class TransformerFamily(ABC):
     @abstractmethod
     def joined(self, texts: Sequence[Any]) -> Any:
         """Return the text encoders, None for those left out, as one."""
+
+    def size(self, source: Source) -> int:
+        """Return the pixels per side that its network was made for."""
+        return self.own_size
 
     def completed(self, module: Any, place: Place) -> Any:
         """Return the network with what no file carries, such as tables of positions: it was made without memory."""
@@ -242,9 +248,9 @@ class TransformerFamily(ABC):
         return (
             Reason("family", self.title, "; ".join(self.recognise(source).found) or "named by hand"),
             self._layout(source),
-            Reason("prediction", "velocity" if "model" in parts else "none", not_stored),
+            Reason("prediction", self.predicts if "model" in parts else "none", not_stored),
             *self.vae.latents(source).reasons("shapes in the file" if self.vae.place(source) else not_stored, why),
-            Reason("own size", self.own_size, not_stored),
+            Reason("own size", self.size(source), self.why_size.format(title=self.title)),
             Reason("text encoders", ", ".join(texts) or "none", "tensors present"),
             Reason("stored as", formats, "types of the tensors"),
             Reason("parts", ", ".join(parts), "tensors present"),
@@ -265,7 +271,7 @@ class TransformerFamily(ABC):
         latents, found = self.vae.latents(source), {}
         place = self._place(source)
         if place is not None:
-            options = {"channels": latents.channels, "factor": latents.factor, "size": self.own_size}
+            options = {"channels": latents.channels, "factor": latents.factor, "size": self.size(source)}
             found["model"] = Part(size_at(source, *place), options)
         sizes = {text: text.size(source) for text in self.texts}
         if any(sizes.values()) and all(size or text.optional for text, size in sizes.items()):
