@@ -11,21 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import (
+from diffusers import (  # fmt: skip
     AutoencoderKL,
+    AutoencoderKLQwenImage,
+    AutoencoderKLWan,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
-)  # fmt: skip
+    WanTransformer3DModel,
+)
 from safetensors.torch import save_file
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, load_tokenizer
@@ -105,6 +116,40 @@ FLUX_PREFIXES = {
 }  # fmt: skip
 
 
+VIDEO = {"base_dim": 8, "z_dim": 16}
+
+
+def qwen_image() -> dict[str, torch.nn.Module]:
+    transformer = QwenImageTransformer2DModel(num_layers=2, num_attention_heads=1, joint_attention_dim=128)
+    text = {"vocab_size": 512, "hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 1, "num_key_value_heads": 1, "rms_norm_eps": 1e-6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}}  # fmt: skip
+    seeing = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 128}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=seeing)
+    return {"transformer": transformer, "vae": AutoencoderKLQwenImage(**VIDEO),
+            "text_encoder": Qwen2_5_VLForConditionalGeneration(config)}  # fmt: skip
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """All bytes, pairs of some letters, and the marks of a chat."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = [("z", "e"), ("ze", "b"), ("b", "l"), ("\u0120", "a")]
+    pieces = {piece: i for i, piece in enumerate([*letters, *("".join(pair) for pair in pairs)])}
+    made = Qwen2Tokenizer(vocab=pieces, merges=pairs)
+    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    return made
+
+
+def wan() -> dict[str, torch.nn.Module]:
+    transformer = WanTransformer3DModel(num_layers=2, num_attention_heads=1, text_dim=256, ffn_dim=64, freq_dim=32)
+    text = UMT5EncoderModel(UMT5Config(**T5))
+    return {"transformer": transformer, "vae": AutoencoderKLWan(**VIDEO), "text_encoder": text}
+
+
+def framed(x: torch.Tensor, scale: float) -> dict[str, Any]:
+    return {"latents": x[:, :, None], "guidance_scale": scale, "num_frames": 1, "max_sequence_length": 512}
+
+
 def packed(x: torch.Tensor, scale: float) -> dict[str, Any]:
     return {"latents": FluxPipeline._pack_latents(x, *x.shape), "true_cfg_scale": scale}
 
@@ -112,6 +157,16 @@ def packed(x: torch.Tensor, scale: float) -> dict[str, Any]:
 KINDS = {
     "flux dev": Kind("flux", flux, "FluxPipeline", {"use_dynamic_shifting": True}, FLUX_PREFIXES, packed),
     "flux schnell": Kind("flux", lambda: flux(guided=False), "FluxPipeline", {"shift": 1.0}, FLUX_PREFIXES, packed),
+    "qwen_image": Kind(
+        "qwen_image", qwen_image, "QwenImagePipeline", {"use_dynamic_shifting": True},
+        {"transformer": "model.diffusion_model.", "vae": "vae.",
+         "text_encoder": "text_encoders.qwen25_7b.transformer."}, packed,
+    ),
+    "wan": Kind(
+        "wan", wan, "WanPipeline", {"shift": 5.0},
+        {"transformer": "model.diffusion_model.", "vae": "vae.",
+         "text_encoder": "text_encoders.umt5xxl.transformer."}, framed,
+    ),
     "sd3": Kind(
         "sd3", sd3, "StableDiffusion3Pipeline", {"shift": 3.0},
         {"transformer": "model.diffusion_model.", "vae": "first_stage_model.",
@@ -136,7 +191,9 @@ def networks(name: str) -> dict[str, torch.nn.Module]:
 
 @functools.cache
 def tokenizer(component: str, open_clip: bool = False) -> Any:
-    return load_tokenizer(CLIP_TOKENIZER, 0 if open_clip else None) if component == "clip" else t5_tokenizer()
+    if component == "clip":
+        return load_tokenizer(CLIP_TOKENIZER, 0 if open_clip else None)
+    return t5_tokenizer() if component == "t5" else qwen_tokenizer()
 
 
 def tokenizers(name: str) -> dict[str, Any]:
@@ -145,7 +202,9 @@ def tokenizers(name: str) -> dict[str, Any]:
     for component, network in networks(name).items():
         if component.startswith("text_encoder"):
             is_clip = isinstance(network, CLIPTextModel | CLIPTextModelWithProjection)
-            kind = tokenizer("clip", network.config.hidden_size == zoo.WIDE) if is_clip else tokenizer("t5")
+            is_t5 = isinstance(network, T5EncoderModel | UMT5EncoderModel)
+            wide = is_clip and network.config.hidden_size == zoo.WIDE
+            kind = tokenizer("clip", wide) if is_clip else tokenizer("t5" if is_t5 else "qwen2")
             found[component.replace("text_encoder", "tokenizer")] = kind
     return found
 
@@ -155,7 +214,7 @@ def write_folder(folder: Path, name: str) -> Path:
     for component, network in networks(name).items():
         network.save_pretrained(folder / component)
     for component, made in tokenizers(name).items():
-        if isinstance(made, T5Tokenizer):
+        if not isinstance(made, CLIPTokenizer):
             made.save_pretrained(folder / component)
         else:
             shutil.copytree(CLIP_TOKENIZER, folder / component)
@@ -174,20 +233,23 @@ def write_file(path: Path, name: str, names: Names, components: tuple[str, ...] 
         plain = found[component].state_dict()
         if component == "transformer":
             plain = published(plain, names)
-        elif component == "vae":
+        elif component == "vae" and isinstance(found["vae"], AutoencoderKL):
             plain = tiny.vae_ldm_state(found["vae"])
         state |= {kind.prefixes[component] + k: v for k, v in plain.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in state.items()}, path)
-    folder = path.parent / "tokenizers" / "t5"
-    if not folder.is_dir():
-        t5_tokenizer().save_pretrained(folder)
+    for model in ("t5", "umt5", "qwen2"):
+        folder = path.parent / "tokenizers" / model
+        if not folder.is_dir():
+            tokenizer(model.removeprefix("um")).save_pretrained(folder)
     return path
 
 
 def published(state: Mapping[str, torch.Tensor], names: Names) -> dict[str, torch.Tensor]:
     """Weights under their published names: fused layers one below the other, swapped halves swapped back."""
     left, found = dict(state), {}
+    if not names:
+        return left
     for theirs, layer in names.items():
         for end in ("", ".weight", ".bias"):
             scale = ".scale" if end and theirs.endswith(("query_norm", "key_norm")) else end

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderKLQwenImage, AutoencoderKLWan
 from torch import Tensor
 
 from engine.diffusion import residency
@@ -20,7 +20,8 @@ from engine.diffusion.relief import relieved
 from engine.diffusion.tiles import OnTile, silent, tiled
 from engine.errors import BadFile, BadInput, NotFinite
 
-CLASSES: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+VIDEO: dict[str, Any] = {"AutoencoderKLWan": AutoencoderKLWan, "AutoencoderKLQwenImage": AutoencoderKLQwenImage}
+CLASSES: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC, **VIDEO}
 LEVELS_MAX = 8
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 TILES = (512, 256, 128)  # pixels
@@ -41,7 +42,11 @@ class LatentFormat:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> LatentFormat:
-        """Read it from an autoencoder's config."""
+        """Read it from an autoencoder's config; those of videos say mean and deviation of each channel."""
+        if config.get("_class_name") in VIDEO:
+            mean, deviation = _numbers(config, "latents_mean"), _numbers(config, "latents_std")
+            scale = tuple(1 / d for d in deviation if d)
+            return cls(whole(config, "z_dim", 16), factor_of(config), scale, mean)
         return cls(
             whole(config, "latent_channels", 4),
             factor_of(config),
@@ -61,7 +66,10 @@ class LatentFormat:
 
 @dataclass(frozen=True, eq=False)
 class Autoencoder:
-    """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back."""
+    """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back.
+
+    To an autoencoder of videos, a picture is a video of one frame.
+    """
 
     module: Any  # one of CLASSES
     latents: LatentFormat
@@ -120,16 +128,25 @@ class Autoencoder:
     def _encode(self, images: Tensor) -> Tensor:
         parameter = next(self.module.parameters())
         with self.patched():
-            out = self.module.encode(self._laid(images.to(parameter.device, parameter.dtype)))
-        latents: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
+            out = self.module.encode(self._framed(images.to(parameter.device, parameter.dtype)))
+        found = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latent
+        latents: Tensor = found[:, :, 0] if self._video else found
         return (latents.to(images) - self._per_channel(self.latents.shift)) * self._per_channel(self.latents.scale)
 
     def _decode(self, latents: Tensor) -> Tensor:
         parameter = next(self.module.parameters())
         raw = latents / self._per_channel(self.latents.scale) + self._per_channel(self.latents.shift)
         with self.patched():
-            images: Tensor = self.module.decode(self._laid(raw.to(parameter.device, parameter.dtype))).sample
-        return images.to(latents)
+            images: Tensor = self.module.decode(self._framed(raw.to(parameter.device, parameter.dtype))).sample
+        return (images[:, :, 0] if self._video else images).to(latents)
+
+    @property
+    def _video(self) -> bool:
+        return type(self.module).__name__ in VIDEO
+
+    def _framed(self, x: Tensor) -> Tensor:
+        """Return (B, C, h, w) as one frame where videos are taken, else with channels last if that is fastest."""
+        return x[:, :, None] if self._video else self._laid(x)
 
     def _per_channel(self, value: float | tuple[float, ...]) -> float | Tensor:
         return value if isinstance(value, float) else torch.tensor(value)[:, None, None]  # (C, 1, 1)
@@ -165,7 +182,19 @@ def decode_widths(config: Mapping[str, Any]) -> int:
 
 def _widths(config: Mapping[str, Any], side: str) -> list[int]:
     """Return the channels of each level; Stable Diffusion's where the config is silent."""
+    if config.get("_class_name") in VIDEO:
+        times = config.get("dim_mult")
+        times = times if isinstance(times, list) and all(type(t) is int for t in times) else [1, 2, 4, 4]
+        return [whole(config, "base_dim", 96) * t for t in times[:LEVELS_MAX]]
     found = config.get("block_out_channels") or config.get(f"{side}_block_out_channels") or [128, 256, 512, 512]
     if not isinstance(found, list) or not 1 <= len(found) <= LEVELS_MAX or not all(type(w) is int for w in found):
         raise BadFile(f"The autoencoder's config lists the channels {str(found)[:60]}.")
     return found
+
+
+def _numbers(config: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """Return a list of numbers of a config, one per channel."""
+    found = config.get(name)
+    if not isinstance(found, list) or len(found) != whole(config, "z_dim", 16):
+        raise BadFile(f"The autoencoder's config lists {str(found)[:60]} as {name}; a number per channel is needed.")
+    return tuple(number({name: value}, name, 0.0) for value in found)

@@ -23,7 +23,9 @@ from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.families.text_parts import TextPart
 from engine.diffusion.families.tokenizer import PIECE, Line, folder_of, line, unigram, unigram_of
 from engine.diffusion.patches import Report
+from engine.diffusion.text import Vectors, no_embeddings
 from engine.errors import BadFile
+from engine.types import Cond
 
 PAD, END = 0, 1
 SIZES = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads", "relative_attention_num_buckets")
@@ -41,6 +43,7 @@ class T5Text:
     tokenizer: Tokenizer
     length: int
     masked: bool = False
+    vectors: Vectors = no_embeddings
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
 
@@ -60,6 +63,15 @@ class T5Text:
             empty = self._states(self._line(""))
             states = torch.where(found.weights == 1, states, empty + found.weights * (states - empty))
         return states, found.mask
+
+    def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
+        """Turn a prompt into a condition: tokens (1, L, D), and `mask` (1, L), 1 = a token, if the encoder reads it."""
+        states, mask = self.read(prompt)
+        return Cond(states, extra={"mask": mask} if self.masked else {})
+
+    def configured(self, options: Mapping[str, Any]) -> T5Text:
+        """Return this network: it has no options of its own."""
+        return self
 
     def _line(self, prompt: str) -> Line:
         return line(self.tokenizer, prompt, self.length, pad=PAD, end=(END,))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import Unigram
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE, Unigram
 from torch import Tensor
 
 from engine.diffusion.families.base import Source
@@ -147,6 +147,50 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         position, shift = position + 1, shift + 7
         if byte < 128:
             return value, position
+
+
+# Byte pairs ----------------------------------------------------------------------------------------------------------
+
+
+def byte_pairs(folder: Path, pattern: str) -> Tokenizer:
+    """Load a tokenizer of byte pairs (Radford et al. 2019, GPT-2) on NFC text, which `pattern` cuts into words."""
+    if (folder / "tokenizer.json").is_file():
+        plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
+        model, added = plain.get("model"), plain.get("added_tokens") or []
+        if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(added, list):
+            raise BadFile(f"The tokenizer.json in {folder.name} is of another kind than this model's (BPE).")
+        return _byte_pairs(model.get("vocab"), model.get("merges"), added, pattern, folder.name)
+    vocabulary = read_config(folder / "vocab.json", limit=VOCABULARY_MAX)
+    settings = read_config(folder / "tokenizer_config.json")
+    try:
+        lines = (folder / "merges.txt").read_text("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{folder.name}/merges.txt cannot be read: {error}.") from error
+    merges = [line for line in lines if line.strip() and not line.startswith("#version")]
+    decoder = settings.get("added_tokens_decoder")
+    decoder = decoder if isinstance(decoder, dict) else {}
+    added = [{**v, "id": int(k)} for k, v in decoder.items() if k.isdecimal() and isinstance(v, dict)]
+    return _byte_pairs(vocabulary, merges, added, pattern, folder.name)
+
+
+def _byte_pairs(vocabulary: Any, merges: Any, added: list[Any], pattern: str, name: str) -> Tokenizer:
+    """Build it of a vocabulary, merges (texts or pairs) and added tokens `{"id", "content", "special"}`."""
+    if not isinstance(vocabulary, dict) or not isinstance(merges, list):
+        raise BadFile(f"The tokenizer in {name} lacks its vocabulary or merges.")
+    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges if isinstance(m, str | list)]
+    whole = all(isinstance(i, int) and i >= 0 for i in vocabulary.values())
+    if not whole or not all(len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys() for m in pairs):
+        raise BadFile(f"The tokenizer in {name} is damaged: its merges do not fit its vocabulary.")
+    made = Tokenizer(BPE(vocab=vocabulary, merges=pairs, fuse_unk=False, byte_fallback=False))
+    made.normalizer = normalizers.NFC()
+    words = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    known = [t for t in added if isinstance(t, dict) and isinstance(t.get("content"), str) and type(t.get("id")) is int]
+    for token in sorted(known, key=lambda t: t["id"]):  # each takes the next number
+        made.add_tokens([AddedToken(token["content"], special=bool(token.get("special")), normalized=False)])
+        if made.token_to_id(token["content"]) != token["id"]:
+            raise BadFile(f"The tokenizer in {name} is damaged: its token {token['content'][:20]!r} is out of place.")
+    return made
 
 
 # Lines ---------------------------------------------------------------------------------------------------------------
