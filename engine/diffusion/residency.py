@@ -3,14 +3,15 @@
 A held layer's `weight` is the file's own tensor, mapped and in the file's number format: it costs no memory, and
 patches read and replace it as they do any parameter. Beside it lies, while there is room, its *ready* form: cast to the
 compute format, on the device, and on a CPU packed as oneDNN's kernels want it, which otherwise happens at every call.
-A layer without one casts at each call and forgets the file's pages again, so that a network runs in a fraction of its
-size. Both give the same numbers.
+A layer without one is streamed: it casts some rows at a time at each call and forgets the file's pages again, so that a
+network runs in a fraction of its size. Both give the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from engine.diffusion.pages import forget, lies_in, mapped_files
 ONEDNN: Any = torch.ops.mkldnn  # what torch.compile itself uses; there is no public way to packed weights
 PACKING: Any = torch._C._nn
 HELD_MIN = 1 << 16  # elements; smaller weights are cast at once and for good
+SLICE = 8 << 20  # bytes of a streamed weight that are cast at a time; oneDNN reorders as much once more
+ALL = slice(None)
 READ = (".wo",)  # layers of T5 in transformers, which casts its states to this weight's own format
 
 
@@ -68,12 +71,20 @@ class Held:
         """Say whether oneDNN has a packed form for this weight."""
         return self.device.type == "cpu" and self.dtype != torch.float64 and torch._C._has_mkldnn
 
-    def cast(self) -> Tensor:
-        """Return the weight in the compute format on the device, leaving none of the file's pages behind."""
-        made = self.source.detach().to(self.device, self.dtype)
-        if self.mapped and made.data_ptr() != self.source.data_ptr():
-            forget(self.source)
+    def cast(self, rows: slice = ALL) -> Tensor:
+        """Return rows of the weight in the compute format on the device, leaving none of the file's pages behind."""
+        wanted = self.source.detach()[rows]
+        made = wanted.to(self.device, self.dtype)
+        if self.mapped and made.data_ptr() != wanted.data_ptr():
+            forget(wanted)
         return made
+
+    def streamed(self, layer: Callable[[Tensor, Tensor | None], Tensor], bias: Tensor | None, dim: int) -> Tensor:
+        """Return what `layer` makes of the weight and its bias, a few rows of them at a time; `dim`: that of rows."""
+        count = len(self.source)
+        step = max(1, count * SLICE // self.nbytes)
+        slices = [slice(i, i + step) for i in range(0, count, step)]
+        return torch.cat([layer(self.cast(rows), bias if bias is None else bias[rows]) for rows in slices], dim)
 
     def release(self) -> None:
         """Give the ready form up."""
@@ -94,12 +105,13 @@ class HeldLinear(nn.Linear):
         x, bias = held.narrowed(input, self.bias)
         if held.ready is None and held.resident:
             held.ready = self._packed(held.cast()) if held.packs() else held.cast()
-        weight = held.cast() if held.ready is None else held.ready
         out: Tensor
-        if weight.layout is torch.strided:
-            out = F.linear(x, weight, bias)
+        if held.ready is None:
+            out = held.streamed(partial(F.linear, x), bias, -1)
+        elif held.ready.layout is torch.strided:
+            out = F.linear(x, held.ready, bias)
         else:
-            out = ONEDNN._linear_pointwise(x, weight, bias, "none", [], "")
+            out = ONEDNN._linear_pointwise(x, held.ready, bias, "none", [], "")
         return out.to(input.dtype)
 
     @staticmethod
@@ -124,18 +136,22 @@ class HeldConv2d(nn.Conv2d):
             held.release()  # before the new form is made, so that there are never two
             held.ready = self._packed(held.cast(), x) if held.packs() else held.cast()
             held.grid = tuple(x.shape[2:])
-        weight = held.cast() if held.ready is None else held.ready
         out: Tensor
-        if weight.layout is torch.strided:
-            out = self._conv_forward(x, weight, bias)
+        if held.ready is None and self.groups == 1:
+            out = held.streamed(partial(self._conv_forward, x), bias, 1)
+        elif held.ready is None:
+            out = self._conv_forward(x, held.cast(), bias)
+        elif held.ready.layout is torch.strided:
+            out = self._conv_forward(x, held.ready, bias)
         else:
             how = self.padding, self.stride, self.dilation, self.groups
-            out = ONEDNN._convolution_pointwise(x, weight, bias, *how, "none", [], "")
+            out = ONEDNN._convolution_pointwise(x, held.ready, bias, *how, "none", [], "")
         return out.to(input.dtype)
 
     def _packed(self, weight: Tensor, x: Tensor) -> Tensor:
+        weight = weight.to_mkldnn()  # the cast one is let go, so that there are never three
         packed: Tensor = PACKING.mkldnn_reorder_conv2d_weight(
-            weight.to_mkldnn(), self.padding, self.stride, self.dilation, self.groups, list(x.shape)
+            weight, self.padding, self.stride, self.dilation, self.groups, list(x.shape)
         )
         return packed
 

@@ -13,7 +13,7 @@ from engine.types import Clip, Model, Patch, Vae, Weights
 
 AUTO = "auto"
 MEASURED = "measured"  # a card's prediction of which no file speaks
-SCALES = {"sd": 0.18215, "sdxl": 0.13025}  # of latents
+Latents = Literal["auto", "sd", "sdxl", "flux", "sd3"]
 Strength = Annotated[float, Range(-10, 10, 0.05)]
 
 
@@ -99,16 +99,17 @@ def load_clip(
 
 
 @node(category="load", title="Load VAE")
-def load_vae(ctx: Context, file: Annotated[str, File("vae")], latents: Literal["auto", "sd", "sdxl"] = "auto") -> Vae:
+def load_vae(ctx: Context, file: Annotated[str, File("vae")], latents: Latents = "auto") -> Vae:
     """Load an autoencoder of its own, to be used in place of a checkpoint's.
 
     Args:
         file: A file in models/vae.
-        latents: Whose latents it makes. Those of Stable Diffusion and of SDXL look alike in a file and differ in scale;
-            auto takes SDXL's if the file's name says XL.
+        latents: Whose latents it makes. Those of Stable Diffusion and SDXL, and those of Flux and Stable Diffusion 3, look
+            alike in a file and differ in scale; auto takes SDXL's if the file's name says XL, and Stable Diffusion 3's
+            if it says SD3.
     """
-    vae: Vae = _part(ctx, ctx.models.find("vae", file), "vae")
-    return vae if latents == "auto" else vae.with_options(scale=SCALES[latents])
+    vae: Vae = part_of(ctx, ctx.models.find("vae", file), "vae")
+    return vae if latents == "auto" else vae.with_options(latents=latents)
 
 
 @node(category="load")

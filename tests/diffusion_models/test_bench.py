@@ -1,6 +1,8 @@
 """The benches' own parts: the random file is what people have, operations are counted right, contenders alternate."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,17 @@ def test_other_checkpoints_differ_in_their_last_bytes(tmp_path):
     file.write_bytes(os.urandom(64))
     name = memory.another(tmp_path, 1)
     assert (tmp_path / "checkpoints" / name).read_bytes() == file.read_bytes()[:-2] + b"\1\0"
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux lets a process set its peak back")
+def test_a_peak_is_seen_though_the_process_sets_it_back():
+    work = "a = b'x' * 200_000_000; import time; time.sleep(0.5); del a; open('/proc/self/clear_refs', 'w').write('5')"
+    with subprocess.Popen([sys.executable, "-c", f"input(); {work}; print(flush=True); input()"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        with memory.watched(process.pid) as peaks:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            process.stdout.readline()
+    assert max(peaks) > 200_000_000 > peaks[-1] > 0

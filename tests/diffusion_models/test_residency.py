@@ -10,6 +10,7 @@ from torch import nn
 from engine.diffusion import pages, residency
 from engine.diffusion.families.load import Place, assign
 from engine.diffusion.residency import HeldConv2d, HeldEmbedding, HeldLinear
+from tests.diffusion_models.fake_device import FakeDevice
 
 SIDE = 256  # squared, the smallest weight that is held
 
@@ -59,6 +60,17 @@ def test_resident_and_streamed_give_the_same(tmp_path, place, tolerance):
     assert all(h.ready is None for h in residency.held_of(net))
     assert close(net(x), expected, tolerance)
     assert torch.equal(net.table(torch.tensor([3])), plain.table(torch.tensor([3])).to(place.dtype))
+
+
+def test_a_streamed_weight_is_cast_in_pieces_that_change_nothing(tmp_path, monkeypatch):
+    net, _ = made(tmp_path, Place(torch.bfloat16))
+    residency.limit(net, 0)
+    x = torch.randn(1, 8, SIDE).bfloat16()
+    expected = net(x)
+    monkeypatch.setattr(residency, "SLICE", 2 * SIDE * 60)  # 60 rows of the linear layer, 6 of the convolution
+    with FakeDevice() as device:
+        assert torch.equal(net(x), expected)
+    assert device.largest <= residency.SLICE
 
 
 def test_a_part_is_resident(tmp_path):

@@ -64,6 +64,15 @@ class LatentFormat:
         ]
 
 
+KNOWN: Mapping[str, LatentFormat] = {
+    "sd": LatentFormat(4, 8, 0.18215),
+    "sdxl": LatentFormat(4, 8, 0.13025),
+    "flux": LatentFormat(16, 8, 0.3611, 0.1159),
+    "sd3": LatentFormat(16, 8, 1.5305, 0.0609),
+}
+"""Latents of AutoencoderKL by the family that was trained on them: no file stores scale and shift."""
+
+
 @dataclass(frozen=True, eq=False)
 class Autoencoder:
     """Pixels (B, H, W, 3) in 0..1 to latents (B, C, H / factor, W / factor) of about unit variance, and back.
@@ -87,8 +96,16 @@ class Autoencoder:
         return self.latents.channels
 
     def configured(self, options: Mapping[str, Any]) -> Autoencoder:
-        """Return this network with what a Vae's options say in place of its file: `scale`."""
-        return replace(self, latents=replace(self.latents, scale=options["scale"])) if "scale" in options else self
+        """Return this network with what a Vae's options say in place of its file: `latents`, one of `KNOWN`."""
+        told = KNOWN.get(options.get("latents", ""))
+        if told is None:
+            return self
+        if told.channels != self.channels:
+            raise BadInput(
+                f"Latents of {options['latents']} have {told.channels} channels, this autoencoder's {self.channels}.",
+                field="latents",
+            )
+        return replace(self, latents=replace(self.latents, scale=told.scale, shift=told.shift))
 
     def encode(self, pixels: Tensor, *, tile: int = 0, on_tile: OnTile = silent) -> Tensor:
         """Encode; the mode of the posterior, so that it is deterministic. `tile` in pixels, 0 = whole."""

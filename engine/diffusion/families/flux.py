@@ -16,7 +16,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from engine.diffusion.families import shapes
-from engine.diffusion.families.autoencoder import LatentFormat
+from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.base import Source
 from engine.diffusion.families.clip_t5 import ClipAndT5
 from engine.diffusion.families.ldm import Shapes
@@ -115,7 +115,7 @@ class Flux1(TransformerFamily):
     order = 110
     network = FluxTransformer2DModel
     texts = TEXTS
-    vae = KlPart(LatentFormat(16, 8, 0.3611, 0.1159))
+    vae = KlPart(KNOWN["flux"])
     sign = ("double_blocks.0.img_attn.norm.key_norm.scale", "single_transformer_blocks.0.proj_mlp.weight")
     leaves: ClassVar[Mapping[str, str]] = {"scale": "weight"}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.diffusion.families import shapes
-from engine.diffusion.families.autoencoder import LatentFormat
+from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.base import Source
 from engine.diffusion.families.clip_pair import ClipPair
 from engine.diffusion.families.clip_t5 import ClipAndT5
@@ -93,7 +93,7 @@ class StableDiffusion3(TransformerFamily):
     order = 100
     network = SD3Transformer2DModel
     texts = TEXTS
-    vae = KlPart(LatentFormat(16, 8, 1.5305, 0.0609))
+    vae = KlPart(KNOWN["sd3"])
 
     sign = ("joint_blocks.0.context_block.attn.qkv.weight", "time_text_embed.text_embedder.linear_1.weight")
 
