@@ -9,7 +9,9 @@ from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image as Pil
+from torch import Tensor
 
 from engine.context import Context
 from engine.diffusion import marks
@@ -99,7 +101,7 @@ def detect_mark(
     """
     if noise.kind not in KEYS:
         raise BadInput("This noise carries no mark.", field="noise")
-    z = trajectory.latents[-1][:1] / math.sqrt(1 + float(trajectory.sigmas[-1]) ** 2)
+    z = _noise_of(trajectory)
     key = KEYS[noise.kind](**noise.options)
     if isinstance(key, marks.RingKey):
         found = marks.find_rings(z, key, magnitudes=turned)
@@ -116,26 +118,64 @@ def detect_mark(
 
 @node(category="editing/marks")
 def calibrate_mark(
-    ctx: Context, noise: Noise, latent: Latent, rate: Fraction = 0.01, count: Annotated[int, Range(100, 100_000)] = 1000
+    ctx: Context,
+    noise: Noise,
+    latent: Latent,
+    rate: Fraction = 0.01,
+    count: Annotated[int, Range(100, 100_000)] = 1000,
+    pictures: Trajectory | None = None,
 ) -> float:
-    """Find the chance below which so small a share of unmarked noise would be taken for marked.
+    """Find the chance below which so small a share of what is unmarked would be taken for marked.
+
+    Pictures do not invert to quite plain noise, so that a threshold from pictures misses fewer marks than one from
+    noise, and promises what it says.
 
     Args:
         noise: The noise recipe with the mark.
         latent: A latent of the size of the pictures.
         rate: The share of false alarms that is allowed.
         count: How many noises to try.
+        pictures: Inversions of unmarked pictures, at least one for each 1 / rate, in place of noises.
     """
     if noise.kind not in KEYS:
         raise BadInput("This noise carries no mark.", field="noise")
     key, chances = KEYS[noise.kind](**noise.options), []
-    for i in range(count):
-        ctx.progress(i, count)
-        z = NoiseSource((i,)).initial(latent.samples[:1])
+    n = count if pictures is None else pictures.latents.shape[1]
+    if rate * n < 1:
+        raise BadInput(
+            f"A rate of {rate:g} cannot be seen in {n} pictures; give more, or allow more.", field="pictures"
+        )
+    for i in range(n):
+        ctx.progress(i, n)
+        z = NoiseSource((i,)).initial(latent.samples[:1]) if pictures is None else _noise_of(pictures, i)
         found = marks.find_rings(z, key) if isinstance(key, marks.RingKey) else marks.read_shading(z, key)
         chances.append(found.p)
-    ctx.progress(count, count)
-    return sorted(chances)[max(0, int(rate * count) - 1)]
+    ctx.progress(n, n)
+    return sorted(chances)[int(rate * n) - 1]
+
+
+def _noise_of(trajectory: Trajectory, row: int = 0) -> Tensor:
+    """Return the noise (1, C, h, w) of one inverted picture, in unit variance."""
+    return trajectory.latents[-1][row : row + 1] / math.sqrt(1 + float(trajectory.sigmas[-1]) ** 2)
+
+
+@node(category="editing/marks")
+def undo_turns(image: Image, mirrored: bool = False) -> Attacked:
+    """Turn pictures back in each way in which they may have been turned: a mark is there in the right one.
+
+    What follows runs once for each. With so many tries chances are worth as many times less.
+
+    Args:
+        image: The pictures, which are square.
+        mirrored: Try each way mirrored as well.
+    """
+    height, width = image.pixels.shape[1:3]
+    if height != width:
+        raise BadInput(f"Only square pictures can be turned in place, these are {width} x {height}.", field="image")
+    ways = {f"turned by {90 * k}": torch.rot90(image.pixels, -k, (1, 2)) for k in range(4)}
+    if mirrored:
+        ways |= {f"{name}, mirrored": pixels.flip(2) for name, pixels in ways.items()}
+    return Attacked([Image(pixels.contiguous()) for pixels in ways.values()], list(ways))
 
 
 @node(category="editing/marks")

@@ -20,10 +20,10 @@ from engine.diffusion.marks import (
 )
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
-from engine.types import Image, Latent, Sampler
+from engine.types import Image, Latent, Sampler, Trajectory
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.ddim_inversion import ddim_invert
-from nodes.editing.tree_ring import attack_pictures, calibrate_mark, detect_mark, ring_noise, shaded_noise
+from nodes.editing.tree_ring import attack_pictures, calibrate_mark, detect_mark, ring_noise, shaded_noise, undo_turns
 from tests.editing.toys import MODEL, Toy, context, guider, prompt, spaced
 
 KEY = RingKey(999_999, 1, 3)
@@ -138,6 +138,33 @@ def test_made_inverted_and_found(mark):
 def test_the_threshold_is_calibrated():
     cut = calibrate_mark(context(Toy()), ring_noise(), Latent(LIKE), rate=0.05, count=400)
     assert 0.01 < cut < 0.12
+
+
+def inverted(latents):
+    return Trajectory(torch.stack([torch.zeros_like(latents), 3 * latents]), torch.tensor([0.0, 8**0.5]), 2, "")
+
+
+def test_the_threshold_may_come_from_unmarked_pictures():
+    pictures = torch.cat([noise(s) for s in range(40)])
+    mark = ring_noise()
+    cut = calibrate_mark(context(Toy()), mark, Latent(LIKE), rate=0.05, pictures=inverted(pictures))
+    chances = [detect_mark(mark, inverted(pictures[k : k + 1])).p for k in range(40)]
+    assert sum(p <= cut for p in chances) == 2
+    with pytest.raises(BadInput, match="in 40 pictures"):
+        calibrate_mark(context(Toy()), mark, Latent(LIKE), rate=0.01, pictures=inverted(pictures))
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("flip", [False, True])
+def test_one_of_the_turns_undone_is_the_picture(turns, flip):
+    picture = torch.rand(2, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    changed = torch.rot90(picture.flip(2) if flip else picture, turns, (1, 2))
+    found = undo_turns(Image(changed), mirrored=True)
+    assert [torch.equal(image.pixels, picture) for image in found.images].count(True) == 1
+    assert torch.equal(found.images[turns].pixels, picture) is not flip
+    assert len(undo_turns(Image(changed)).images) == 4
+    with pytest.raises(BadInput, match="square"):
+        undo_turns(Image(changed[:, :5]))
 
 
 def test_what_does_not_fit_is_a_sentence():
