@@ -53,6 +53,7 @@ CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("ddib_domains", "styles.text", "ink drawing of a house on a beach", {"translate"}, {"invert", "source"}),
     ("color_transfer", "transfer.amount", 0.5, {"transfer"}, {"sampler", "reference"}),
     ("blended", "rank.samples", 3, {"rank"}, {"edit", "blend"}),
+    ("decoder_refit", "refit.rate", 0.001, {"refit", "sheet"}, {"edit", "plain", "paste"}),
     ("sdedit", "sdedit.seed", 99, {"sdedit"}, {"strokes", "encode"}),
     ("plug_and_play", "plug.features", 0.5, {"plug", "pair"}, {"plain", "source", "target"}),
     ("multidiffusion", "fuse.weight", "ramp", {"fuse", "sample"}, {"left", "right", "sigmas"}),
