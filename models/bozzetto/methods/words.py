@@ -32,6 +32,7 @@ from models.bozzetto.scenes import RESOLUTION
 
 FACTORS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)
 REAL_SCALE = 5.0
+CROSS, ITSELF, SWAPPED = 0.8, 0.2, 0.2  # parts of the steps: words, places, and the word that is swapped
 
 
 class _Pairs:
@@ -54,6 +55,10 @@ class _Pairs:
             "sample_pair", bed.guider(self.targets, scale, negative), self.sources, Sampler("ddim"),
             sigmas or bed.sigmas(), start, noise=None if latent else Noise(0), control=control, blend=blend,
         )  # fmt: skip
+
+    def swap(self, index: int = 1) -> Any:
+        """Keep the layout, and let the `index`-th words, which are swapped, look as themselves after a few steps."""
+        return self.bed("inject_attention", self.tokens, CROSS, ITSELF, {self.words[0][1][index][0]: SWAPPED})
 
     def local(self, index: int, **options: Any) -> Any:
         """Return a local blend of the `index`-th words, which differ by picture but not by place."""
@@ -81,7 +86,7 @@ def prompt_to_prompt(bed: Bed, seeds: int) -> Measured:
     told = subjects(seeds)
     old, new = [s.noun for s in told], [s.other for s in told]
     pair = _Pairs(bed, [s.prompts[0] for s in told], [s.prompts[1] for s in told])
-    inject = bed("inject_attention", pair.tokens, 0.8, 0.4)
+    inject = pair.swap()
     runs = [pair.sample(**how) for how in (
         {"control": inject}, {"control": inject, "blend": pair.local(1)}, {})]  # fmt: skip
     pictures = [(bed.decode(r.source), bed.decode(r.edited)) for r in runs]
@@ -179,7 +184,7 @@ def null_text(bed: Bed, seeds: int) -> Measured:
 
     learnt, wide = _learnt(bed, told[:few], old)
     plain, own_negative = back(None), back(bed("negative_prompt_inversion", pair.sources))
-    inject = bed("inject_attention", pair.tokens, 0.8, 0.4)
+    inject = pair.swap()
     how = {"control": inject, "latent": made.latent, "sigmas": sigmas, "scale": REAL_SCALE}
     direct = pair.sample(blend=bed("combine_blends", bed("direct_inversion", made.trajectory), pair.local(1)), **how)
     simple = pair.sample(**how)

@@ -1,0 +1,123 @@
+"""What is kept and what changes: the structure of a picture, the look of its things, or its colours alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from scipy.stats import wasserstein_distance
+
+from engine.diffusion.colours import to_lab
+from engine.types import Noise, Sampler
+from models.bozzetto.bed import FIRST_SEED, WORLD, Bed, Pixels, image_value, overlap, prompt_of, shown, subjects
+from models.bozzetto.judge import read
+from models.bozzetto.methods.figures import Figure, Measured, mean
+from models.bozzetto.scenes import scene
+from models.bozzetto.scenes.vocabulary import STYLE_PREFIX
+
+NEW_STYLES = ("pixel", "watercolor", "flat", "ink")
+TINTED = ("car", "house", "tulip", "cake")  # things of the list that may have any colour
+MATCHED = 4096  # pixels between which transport is solved exactly
+DIRECTIONS = 64
+
+
+def plug_and_play(bed: Bed, seeds: int) -> Measured:
+    """One structure under another style, and one look in another place; control: the new prompt, the same noise."""
+    told = subjects(seeds)
+    styles = [NEW_STYLES[i % len(NEW_STYLES)] for i in range(seeds)]
+    old = [s.prompts[0] for s in told]
+    new = [f"{STYLE_PREFIX[style][0]} {prompt}" for style, prompt in zip(styles, old, strict=True)]
+    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (bed("plug_and_play"), None))
+    nouns = [s.noun for s in told]
+    kept, lost = (_outlines(first, x, nouns) for x in (made, plain))
+    styled, before = (mean(r.style == s for r, s in zip(read(x), styles, strict=True)) for x in (made, first))
+    figures = (
+        Figure("new style (control: the picture before)", styled, 0.8, before, seeds),
+        Figure("IoU of the thing's outline and the original's (control: only the new prompt)", mean(kept), 0.7,
+               mean(lost), len(kept), "structure", margin=0.1),
+        *(masa := _mutual(bed, seeds)).figures,
+    )  # fmt: skip
+    return Measured(figures, {"picture": first[0], f"Plug-and-Play, {styles[0]}": made[0], **masa.pictures})
+
+
+def _mutual(bed: Bed, seeds: int) -> Measured:
+    """A thing goes from the left to the right and keeps the colour that no prompt says."""
+    nouns = [TINTED[i % len(TINTED)] for i in range(seeds)]
+    old, new = ([prompt_of(f"{n} on the {side}", "beach") for n in nouns] for side in ("left", "right"))
+    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (bed("mutual_self_attention", 0.2), None))
+    were = [r.find(n) for r, n in zip(read(first), nouns, strict=True)]
+
+    def compared(pictures: Pixels) -> tuple[list[bool], list[bool]]:
+        pairs = [(w, r.find(n)) for w, r, n in zip(were, read(pictures), nouns, strict=True) if w is not None]
+        return ([i is not None and i.colour == w.colour for w, i in pairs],
+                [i is not None and i.centre[0] > w.centre[0] + 16 for w, i in pairs])  # fmt: skip
+
+    (same, moved), (usual, _) = (compared(x) for x in (made, plain))
+    figures = (
+        Figure("MasaCtrl: a moved thing has its old colour (control: only the new prompt)", mean(same), 0.85,
+               mean(usual), len(same), "look"),
+        Figure("MasaCtrl: the thing has moved to the right (control: before)", mean(moved), 0.7, 0.0, len(moved),
+               "moved"),
+    )  # fmt: skip
+    return Measured(figures, {"on the left": first[0], "MasaCtrl, right": made[0]})
+
+
+def _pair(bed: Bed, old: Sequence[str], new: Sequence[str], control: Any) -> tuple[Pixels, Pixels]:
+    made = bed("sample_pair", bed.guider(bed.texts(new)), bed.texts(old), Sampler("ddim"), bed.sigmas(),
+               bed.empty(len(old)), noise=Noise(0), control=control)  # fmt: skip
+    return bed.decode(made.source), bed.decode(made.edited)
+
+
+def _outlines(before: Pixels, after: Pixels, nouns: Sequence[str]) -> list[float]:
+    """Return the overlap of things before and after, where they were drawn before."""
+    pairs = [(a.find(n), b.find(n)) for a, b, n in zip(read(before), read(after), nouns, strict=True)]
+    return [0.0 if b is None else overlap(a.mask, b.mask) for a, b in pairs if a is not None]
+
+
+def color_transfer(bed: Bed, seeds: int) -> Measured:
+    """A scene gets another one's colours, at little more than the cost of transport; control: the scene before."""
+    scenes = [scene(FIRST_SEED + 20_000 + i, WORLD).image for i in range(2 * seeds)]
+    own, examples = np.stack(scenes[:seeds]), np.stack(scenes[seeds:])
+    made = shown(bed("color_bridge", image_value(own), image_value(examples)))
+    lab = [[to_lab(torch.from_numpy(p.astype(np.float32) / 255)).numpy() for p in x] for x in (own, made, examples)]
+    triples = list(zip(*lab, strict=True))
+    left = [_sliced(b, c) / _sliced(a, c) for a, b, c in triples]
+    edges, others = ([_alike(x[..., 0], y[..., 0]) for x, y in zip(lab[0], ys, strict=True)] for ys in lab[1:])
+    costs = [_cost(*one) for one in triples[: min(seeds, 4)]]
+    figures = (
+        Figure("distance to the example's colours, by how much smaller (control: untouched)", 1 - mean(left), 0.8, 0.0,
+               seeds),
+        Figure("correlation of gradients with the picture's (control: the example's)", mean(edges), 0.9, mean(others),
+               seeds, "edges"),
+        Figure("squared way of colours, of that of exact transport", mean(costs), 1.2, None, len(costs), "cost",
+               most=True, why="the flow between two palettes is no optimal transport"),
+    )  # fmt: skip
+    return Measured(figures, {"picture": own[0], "example": examples[0], "its colours": made[0]})
+
+
+def _sliced(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the mean Wasserstein-1 distance of colours (H, W, 3) over directions."""
+    ways = np.random.default_rng(0).standard_normal((3, DIRECTIONS))
+    x, y = (c.reshape(-1, 3) @ (ways / np.linalg.norm(ways, axis=0)) for c in (a, b))
+    return mean(map(wasserstein_distance, x.T, y.T))
+
+
+def _alike(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the correlation of the gradients of two pictures (H, W)."""
+    x, y = (np.concatenate([cv2.Sobel(p, cv2.CV_64F, 1, 0), cv2.Sobel(p, cv2.CV_64F, 0, 1)]).ravel() for p in (a, b))
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _cost(before: NDArray[Any], after: NDArray[Any], example: NDArray[Any]) -> float:
+    """Return the mean squared way that colours went, over that of optimal transport between as many pixels of each."""
+    random = np.random.default_rng(0)
+    a, b, c = (x.reshape(-1, 3) for x in (before, after, example))
+    x, y = (p[random.choice(len(p), MATCHED, replace=False)] for p in (a, c))
+    ways = cdist(x, y, "sqeuclidean")  # (MATCHED, MATCHED)
+    return float(np.square(b - a).sum(1).mean() / ways[linear_sum_assignment(ways)].mean())
