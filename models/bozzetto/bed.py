@@ -29,6 +29,9 @@ from models.bozzetto.scenes.vocabulary import BACKGROUND_WORDS, article
 FIRST_SEED = FIRST_HELD_OUT_SEED + 60_000
 # The one list that every method and every control is measured on: things that the model draws well, one in a picture.
 DRAWN = ("bus", "penguin", "house", "cactus", "cake", "tulip", "car")
+# Things of about one shape, for edits that keep the layout.
+LIKE = {"bus": "car", "car": "bus", "penguin": "cactus", "cactus": "tulip", "tulip": "cactus", "house": "cake",
+        "cake": "house"}  # fmt: skip
 PLACES = ("beach", "snow", "desert", "city", "field")
 WORLD = replace(
     START, objects=DRAWN, backgrounds=PLACES, style_weights=(1.0, 0.0, 0.0, 0.0, 0.0), two_objects=0.0, several=0.0
@@ -158,6 +161,11 @@ def subjects(count: int) -> list[Subject]:
     """Return things at places, all of the list in turn."""
     n = len(DRAWN)
     return [Subject(DRAWN[i % n], DRAWN[(i + 3) % n], PLACES[i % len(PLACES)]) for i in range(count)]
+
+
+def swaps(count: int) -> list[Subject]:
+    """Return things at places, each with one of about its shape to take its place."""
+    return [replace(s, other=LIKE[s.noun]) for s in subjects(count)]
 
 
 def pairs(count: int, kind: str) -> list[Pair]:

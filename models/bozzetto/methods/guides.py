@@ -15,6 +15,7 @@ from models.bozzetto.bed import (
     Bed,
     Cells,
     Pixels,
+    background_db,
     backgrounds_db,
     before,
     grown,
@@ -36,6 +37,7 @@ from models.bozzetto.scenes.spec import SceneSpec
 from models.bozzetto.scenes.vocabulary import COLOURS
 
 EACH = 4  # samples of which the best is taken
+FITTED = 2  # fitting takes half a minute a picture
 BOXES = (rectangle(2, 44, 64, 64), rectangle(62, 44, 64, 64))
 
 
@@ -111,10 +113,23 @@ def blended(bed: Bed, seeds: int) -> Measured:
         Figure("success of the first-ranked of four (control: of any)", firsts, 0.75, every, 2 * seeds, "ranking",
                margin=0.1),
         Figure("background kept, dB against the autoencoder's own", *added.background, seeds, "background"),
+        _fitted(bed, added, min(seeds, FITTED)),
     )  # fmt: skip
     pictures = {"empty scene": added.pictures[0], "added": added.best[0], "scene": replaced.pictures[0],
                 "replaced": replaced.best[0]}  # fmt: skip
     return Measured(figures, pictures)
+
+
+def _fitted(bed: Bed, task: _Task, n: int) -> Figure:
+    """A decoder fitted to each picture; control: the autoencoder's own."""
+    gained = []
+    for i in range(n):
+        latent = replace(task.kept, samples=task.kept.samples[i : i + 1])
+        own, mask = task.pictures[i], task.masks[i]
+        made = bed("decode_refitted", latent, bed.vae, image_value(own[None]), mask_value([mask])).image
+        plain, fitted = (background_db(x, own, mask) for x in (task.best[i], shown(made)[0]))
+        gained.append(fitted - plain)
+    return Figure("background by a fitted decoder, dB above the autoencoder's", mean(gained), 6.0, 0.0, n, "refit")
 
 
 def _each(values: Sequence[Any]) -> list[Any]:
@@ -141,7 +156,8 @@ class _Task:
         for row, number in enumerate(ranked.seeds):
             first.setdefault(number // EACH, row)
         self.every, self.control, self.own = bed.decode(out), bed.decode(plain), bed.decode(clean)
-        self.best = bed.decode(replace(ranked, samples=ranked.samples[[first[i] for i in range(len(masks))]]))
+        self.kept = replace(ranked, samples=ranked.samples[[first[i] for i in range(len(masks))]], seeds=None)
+        self.best = bed.decode(self.kept)
 
     @property
     def background(self) -> tuple[float, float, float]:

@@ -17,6 +17,7 @@ from models.bozzetto.bed import (
     before,
     box_of,
     decibels,
+    in_place,
     in_places,
     mask_value,
     overlap,
@@ -151,7 +152,11 @@ def diffedit(bed: Bed, seeds: int) -> Measured:
     )  # fmt: skip
     sigmas = bed("sigmas_by_strength", bed.model, "simple", 20, 0.7)
     free = bed.decode(bed("sdedit", bed.model, new_text, bed.text(""), clean, sigmas, seed=0, cfg=SCALE))
-    done, best, loose, undone = (mean(in_places(x, new, truth)) for x in (edited, ideal, free, own))
+    places = [(t, p.after.masks[0]) for t, p in zip(truth, told, strict=True)]  # the old thing's, the new one's
+    done, best, loose, undone = (
+        mean(any(in_place(r, n, p) for p in two) for r, n, two in zip(read(x), new, places, strict=True))
+        for x in (edited, ideal, free, own)
+    )
     kept, lost = (mean(backgrounds_db(x, own, truth)) for x in (edited, free))
     figures = (
         Figure("IoU of mask and truth (control: Otsu's threshold on the picture)", found, 0.5, alone, seeds,

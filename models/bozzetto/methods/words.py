@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from engine.types import Latent, Noise, Sampler, TokenMap
 from models.bozzetto.attention import localisation
 from models.bozzetto.bed import (
+    LIKE,
     Bed,
     Cells,
     Pixels,
@@ -25,6 +26,7 @@ from models.bozzetto.bed import (
     prompt_of,
     rectangle,
     subjects,
+    swaps,
 )
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
@@ -83,7 +85,7 @@ class _Seen:
 
 def prompt_to_prompt(bed: Bed, seeds: int) -> Measured:
     """A word is swapped on generated pictures, the thing stays in place; control: the same noise, no injection."""
-    told = subjects(seeds)
+    told = swaps(seeds)
     old, new = [s.noun for s in told], [s.other for s in told]
     pair = _Pairs(bed, [s.prompts[0] for s in told], [s.prompts[1] for s in told])
     inject = pair.swap()
@@ -170,7 +172,8 @@ def _looked(bed: Bed, run: Any, told: Sequence[Any], places: Sequence[Cells | No
 def null_text(bed: Bed, seeds: int) -> Measured:
     """Real pictures under guidance: three ways to get them back, and a swap on them; control: plain inversion."""
     told = pairs(seeds, "swap")
-    old, new = ([s.spec.objects[0].noun for s in side] for side in ([p.before for p in told], [p.after for p in told]))
+    old = [p.before.spec.objects[0].noun for p in told]
+    new = [LIKE[noun] for noun in old]
     clean = bed.encode(before(told))
     captions = [[caption_of(p.before, n) for p, n in zip(told, side, strict=True)] for side in (old, new)]
     pair = _Pairs(bed, captions[0], captions[1])
