@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from engine.diffusion import guidance, preview, samplers
 from engine.diffusion.blend import cells, mixed
 from engine.diffusion.control import Controller
 from engine.diffusion.denoiser import Denoiser
+from engine.diffusion.levels import Levels
 from engine.diffusion.marks import marked
 from engine.diffusion.noise import IN_TURN, NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
@@ -136,6 +137,13 @@ class _Report:
         if self.blend is None:
             return kept
         return self.blend(info if kept is None else replace(info, x=kept))
+
+
+def levels_for(network: Any, latent: Latent) -> Levels:
+    """Return a network's noise levels for latents of that size: of some flow models they follow it."""
+    sized = getattr(network, "levels_for", None)
+    levels: Levels = network.denoiser.levels if sized is None else sized(*latent.samples.shape[2:])
+    return levels
 
 
 def working_bytes(latent: Latent) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.context import Context
-from engine.diffusion.sample import working_bytes
+from engine.diffusion.sample import levels_for, working_bytes
 from engine.node import Seed, node
 from engine.types import Conditioning, Guider, Latent, Model, Noise, Sampler
 from nodes.basics._sampling import SamplerName, Scale, ScheduleName, Steps, Strength, run, sigmas_of
@@ -41,6 +41,6 @@ def sample(
     conds = {"positive": positive} if negative is None else {"positive": positive, "negative": negative}
     guider = Guider("cfg", model, conds, {"scale": cfg}) if negative else Guider("conditional", model, conds)
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
-        sigmas = sigmas_of(network.levels, schedule, steps, strength)
+        sigmas = sigmas_of(levels_for(network, latent), schedule, steps, strength)
         chosen = Sampler(sampler)
         return run(ctx, network, guider, chosen, sigmas=sigmas, latent=latent, noise=Noise(seed)).latent

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from engine.context import Context
 from engine.diffusion import samplers
 from engine.diffusion.levels import flip
-from engine.diffusion.sample import working_bytes
+from engine.diffusion.sample import levels_for, working_bytes
 from engine.errors import BadInput
 from engine.node import Range, Seed, node
 from engine.types import Conditioning, Guider, Latent, Model, Noise, Sampler, Sigmas
@@ -43,8 +43,9 @@ def noise(seed: Seed = 0) -> Noise:
 
 @node(category="sampling/custom")
 def sigmas(
-    ctx: Context, model: Model, schedule: ScheduleName = "karras", steps: Steps = 20, strength: Strength = 1.0
-) -> Sigmas:
+    ctx: Context, model: Model, schedule: ScheduleName = "karras", steps: Steps = 20, strength: Strength = 1.0, *,
+    latent: Latent | None = None,
+) -> Sigmas:  # fmt: skip
     """Spread steps over a model's noise levels.
 
     Args:
@@ -52,9 +53,12 @@ def sigmas(
         schedule: How the steps are spread.
         steps: How many steps are taken.
         strength: Where they begin: 1 at pure noise, 0.5 half of the steps of a schedule twice as fine below it.
+        latent: The latents to be sampled, for models whose levels follow their size (Flux, Qwen-Image); without them,
+            levels for the model's own size.
     """
     with ctx.models.use(model) as network:
-        return Sigmas(sigmas_of(network.levels, schedule, steps, strength))
+        levels = network.levels if latent is None else levels_for(network, latent)
+        return Sigmas(sigmas_of(levels, schedule, steps, strength))
 
 
 @node(category="sampling/custom")
