@@ -7,7 +7,7 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,23 +75,43 @@ def encode(
 
     A workflow above 1 MiB (in a JPEG: 64 kB) has no room and is left out. `fast` trades PNG size for time.
     """
-    image, buffer = Pil.fromarray(to_uint8(rgb)), io.BytesIO()
+    image, buffer, inside = Pil.fromarray(to_uint8(rgb)), io.BytesIO(), _inside(form, workflow)
+    if form == "png":
+        image.save(buffer, "PNG", compress_level=1 if fast else 6, **inside)
+        return buffer.getvalue()
+    try:
+        image.save(buffer, form.upper(), quality=quality, lossless=form == "webp" and quality == 100, **inside)
+    except (OSError, ValueError) as error:
+        raise BadFile(f"This picture cannot be written as {form} ({error}); choose PNG.") from error
+    return buffer.getvalue()
+
+
+def encode_animation(
+    frames: Sequence[NDArray[Any]], form: Literal["png", "webp"], *, fps: float, workflow: dict[str, Any] | None = None,
+    **options: Any,
+) -> bytes:  # fmt: skip
+    """Encode pictures (H, W, C) as one that moves, in a loop, with the workflow inside; `options` are Pillow's."""
+    first, *rest = (Pil.fromarray(to_uint8(frame)) for frame in frames)
+    buffer = io.BytesIO()
+    inside = _inside(form, workflow)
+    first.save(buffer, form.upper(), save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **inside,
+               **options)  # fmt: skip
+    return buffer.getvalue()
+
+
+def _inside(form: Format, workflow: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what Pillow is told to write a workflow into a file."""
     text = json.dumps(workflow, separators=(",", ":")) if workflow else ""  # ASCII, as EXIF wants it
     text = text if len(text) <= ROOM[form] else ""
     if form == "png":
         info = PngImagePlugin.PngInfo()
         if text:
             info.add_itxt("workflow", text, zip=len(text) > 10_000)
-        image.save(buffer, "PNG", pnginfo=info, compress_level=1 if fast else 6)
-        return buffer.getvalue()
+        return {"pnginfo": info}
     exif = Pil.Exif()
     if text:
         exif[EXIF_MAKE] = f"workflow:{text}"
-    try:
-        image.save(buffer, form.upper(), quality=quality, exif=exif, lossless=form == "webp" and quality == 100)
-    except (OSError, ValueError) as error:
-        raise BadFile(f"This picture cannot be written as {form} ({error}); choose PNG.") from error
-    return buffer.getvalue()
+    return {"exif": exif}
 
 
 def to_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,5 +1,5 @@
 """Changes of how a U-Net computes, kept in a model's description and made for the length of a call: FreeU, tiled and
-merged self-attention. Those of guidance are named here and made by `guiders.adjusted`."""
+merged self-attention, factors on attention. Those of guidance are named here and made by `guiders.adjusted`."""
 
 from __future__ import annotations
 
@@ -216,7 +216,22 @@ def merged(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
     return Hook("qkv", merge, wants), Hook("out", unmerge, wants)
 
 
-HOOKS: Mapping[str, Callable[[Mapping[str, Any]], tuple[Hook, ...]]] = {"hypertile": hypertile, "tome": merged}
+def multiplied(options: Mapping[str, Any]) -> tuple[Hook, Hook]:
+    """Multiply queries, keys, values and results of self- or cross-attention by `q`, `k`, `v` and `out`."""
+    factors, out = [float(options[name]) for name in "qkv"], float(options["out"])
+
+    def wants(layer: Layer) -> bool:
+        return layer.cross is bool(options["cross"])
+
+    def scale(layer: Layer, *parts: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part * factor for part, factor in zip(parts, factors, strict=True))
+
+    return Hook("qkv", scale, wants), Hook("out", lambda layer, x: x * out, wants)
+
+
+HOOKS: Mapping[str, Callable[[Mapping[str, Any]], tuple[Hook, ...]]] = {
+    "hypertile": hypertile, "tome": merged, "attention": multiplied,
+}  # fmt: skip
 
 
 def _divisor(side: int, cells: int) -> int:

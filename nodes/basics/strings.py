@@ -93,10 +93,7 @@ def match_text(text: Long = "", pattern: Line = "") -> Match:
         text: The text to search.
         pattern: The regular expression; one that takes longer than a second is stopped.
     """
-    try:
-        found = _pattern(pattern).search(text, timeout=PATTERN_SECONDS)
-    except TimeoutError as error:
-        raise _bad_pattern(pattern, error) from error
+    found = next(iter(matches(text, pattern, first=True)), None)
     return Match(True, found[0], [g or "" for g in found.groups()]) if found else Match(False, "", [])
 
 
@@ -140,6 +137,17 @@ def cut_text(
         count: How many characters.
     """
     return text[start:][:count]
+
+
+def matches(text: str, pattern: str, *, first: bool = False) -> list[Any]:
+    """Return what a regular expression finds in a text, as match objects: all of it, or the first."""
+    compiled = _pattern(pattern)
+    try:
+        if first:
+            return [m for m in [compiled.search(text, timeout=PATTERN_SECONDS)] if m]
+        return list(compiled.finditer(text, timeout=PATTERN_SECONDS))
+    except TimeoutError as error:
+        raise _bad_pattern(pattern, error) from error
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 
 from engine.context import Context
+from engine.diffusion.text import tokenise
 from engine.errors import BadInput
 from engine.node import Range
 from engine.types import Clip, Cond, Conditioning, Mask, Patch
@@ -145,11 +146,10 @@ def clip_text_encode_sdxl(
         target_width: Width of the result it is told of.
         target_height: Height of it.
         text_g: The prompt for the larger encoder.
-        text_l: The prompt for the smaller one; both encoders read both texts joined when they differ.
+        text_l: The prompt for the smaller one.
     """
-    text = text_g if text_l in ("", text_g) else f"{text_l} {text_g}" if text_g else text_l
     sizes = (height, width, crop_h, crop_w, target_height, target_width, 6.0)
-    return _sized(clip_text_encode(ctx, text, clip), sizes)
+    return _sized(_two_texts(ctx, clip, text_l, text_g), sizes)
 
 
 @core("CLIPTextEncodeSDXLRefiner", "advanced/conditioning")
@@ -163,6 +163,48 @@ def clip_text_encode_sdxl_refiner(
         ascore: The aesthetic score.
     """
     return _sized(clip_text_encode(ctx, text, clip), (height, width, 0, 0, height, width, ascore))
+
+
+@core("CLIPTextEncodeSD3", "advanced/conditioning")
+def clip_text_encode_sd3(
+    ctx: Context, clip: Clip, clip_l: Long = "", clip_g: Long = "", t5xxl: Long = "",
+    empty_padding: Literal["none", "empty_prompt"] = "none",
+) -> Conditioning:  # fmt: skip
+    """Encode a prompt for Stable Diffusion 3, each encoder its own.
+
+    Args:
+        clip_l: The prompt for the smaller CLIP.
+        clip_g: The prompt for the larger CLIP.
+        t5xxl: The prompt for T5.
+        empty_padding: Read and left aside: an empty text is an empty prompt.
+    """
+    (short,) = _two_texts(ctx, clip, clip_l, clip_g).conds
+    (long,) = clip_text_encode(ctx, t5xxl, clip).conds
+    *clips, before = (_rows(ctx, clip, text) for text in (clip_l, clip_g, t5xxl))
+    tokens = torch.cat([short.tokens[:, : max(clips)], long.tokens[:, before:]], 1)  # (1, 77 k, D) and (1, T, D)
+    return Conditioning((replace(short, tokens=tokens),))
+
+
+@core("CLIPTextEncodeFlux", "advanced/conditioning/flux")
+def clip_text_encode_flux(
+    ctx: Context, clip: Clip, clip_l: Long = "", t5xxl: Long = "", guidance: Annotated[float, Range(0, 100, 0.1)] = 3.5
+) -> Conditioning:
+    """Encode a prompt for Flux: CLIP gives its gist, T5 its words.
+
+    Args:
+        clip_l: The prompt for CLIP.
+        t5xxl: The prompt for T5.
+        guidance: How strongly the prompt pulls, as the model was taught to imitate.
+    """
+    gist, words = (clip_text_encode(ctx, text, clip).conds[0] for text in (clip_l, t5xxl))
+    return flux_guidance(Conditioning((replace(words, pooled=gist.pooled),)), guidance)
+
+
+@core("FluxDisableGuidance", "advanced/conditioning/flux")
+def flux_disable_guidance(conditioning: Conditioning) -> Conditioning:
+    """Tell a model nothing of guidance."""
+    conds = (replace(c, extra={k: v for k, v in c.extra.items() if k != "guidance"}) for c in conditioning.conds)
+    return Conditioning(tuple(conds))
 
 
 @core("FluxGuidance", "advanced/conditioning/flux")
@@ -183,6 +225,34 @@ def _mapped(conditioning: Conditioning, *, extra: dict[str, Any] | None = None, 
 def _sized(conditioning: Conditioning, sizes: tuple[float, ...]) -> Conditioning:
     """Tell SDXL of sizes: (original height, width, crop top, left, target height, width, aesthetic score)."""
     return _mapped(conditioning, extra={"sizes": torch.tensor([sizes])})
+
+
+def _two_texts(ctx: Context, clip: Clip, text_l: str, text_g: str) -> Conditioning:
+    """Read a text with the first of two CLIPs and another with the second, whose states (1, T, D) are side by side.
+
+    The shorter one is filled up with chunks of the empty prompt.
+    """
+    if text_l == text_g:
+        return clip_text_encode(ctx, text_g, clip)
+    first, second, empty = (clip_text_encode(ctx, text, clip).conds[0] for text in (text_l, text_g, ""))
+    with ctx.models.use(clip) as network:
+        width, length = int(network.width), int(network.length)
+    rows = [_rows(ctx, clip, text) for text in (text_l, text_g)]
+    longest = max(rows)
+    fill = empty.tokens[:, :length].repeat(1, longest // length, 1)  # (1, longest, D)
+    left, right = (torch.cat([c.tokens[:, :n], fill[:, n:]], 1) for c, n in zip((first, second), rows, strict=True))
+    others = (first if rows[0] == longest else second).tokens[:, longest:]  # states of no CLIP
+    tokens = torch.cat([torch.cat([left[..., :width], right[..., width:]], -1), others], 1)
+    pooled = second.pooled
+    if first.pooled is not None and pooled is not None and len(others[0]):  # SD3 is told both, SDXL the second's
+        pooled = torch.cat([first.pooled[:, :width], pooled[:, width:]], -1)
+    return Conditioning((replace(second, tokens=tokens, pooled=pooled),))
+
+
+def _rows(ctx: Context, clip: Clip, text: str) -> int:
+    """Return how many of a prompt's states are CLIP's."""
+    with ctx.models.use(_with_embeddings(ctx, clip, text)) as network:
+        return len(tokenise(network, _round_only(text)).ids) * int(network.length)
 
 
 def _padded(conditioning: Conditioning, *others: Conditioning) -> Conditioning:

@@ -170,6 +170,14 @@ def image_scale_to_max_dimension(
     return Image(scaled(image.pixels, max(1, round(w * factor)), max(1, round(h * factor)), upscale_method))
 
 
+@core("FluxKontextImageScale", "advanced/conditioning/flux")
+def flux_kontext_image_scale(image: Image) -> Image:
+    """Resize and crop pictures to the size nearest in shape of those that Flux Kontext was taught on."""
+    h, w = image.pixels.shape[1:3]
+    width, height = min(KONTEXT, key=lambda size: abs(size[0] / size[1] - w / h))
+    return Image(scaled(image.pixels, width, height, "lanczos", crop="center"))
+
+
 @core("ImageCrop", "image/transform", "Image Crop")
 def image_crop(image: Image, width: Side = 512, height: Side = 512, x: Border = 0, y: Border = 0) -> Image:
     """Cut a rectangle out of pictures."""
@@ -272,6 +280,9 @@ def rebatch_images(images: list[Image], batch_size: Batch = 1) -> list[Image]:
     return [Image(whole[i : i + batch_size].clone()) for i in range(0, len(whole), batch_size)]
 
 
+SIDES = ((672, 1568), (688, 1504), (720, 1456), (752, 1392), (800, 1328), (832, 1248), (880, 1184), (944, 1104),
+         (1024, 1024))  # fmt: skip
+KONTEXT = (*SIDES, *((height, width) for width, height in SIDES[:-1]))  # Black Forest Labs 2025
 COLORS = {"white": "#ffffff", "black": "#000000", "red": "#ff0000", "green": "#00ff00", "blue": "#0000ff"}
 
 

@@ -29,8 +29,8 @@ def vae_decode(ctx: Context, samples: Latent, vae: Vae) -> Image:
 
 @core("VAEEncode", "latent", "VAE Encode")
 def vae_encode(ctx: Context, pixels: Image, vae: Vae) -> Latent:
-    """Turn pictures into latents."""
-    return codes.vae_encode(ctx, pixels, vae)
+    """Turn pictures into latents; their transparency is left aside."""
+    return codes.vae_encode(ctx, Image(pixels.pixels[..., :3]), vae)
 
 
 @core("VAEDecodeTiled", "_for_testing", "VAE Decode (Tiled)")
@@ -97,6 +97,18 @@ def empty_sd3_latent_image(width: Side = 1024, height: Side = 1024, batch_size: 
 def empty_flux2_latent_image(width: Side = 1024, height: Side = 1024, batch_size: Batch = 1) -> Latent:
     """Make empty latents of 128 channels, a cell for 16 pixels."""
     return Latent(torch.zeros(batch_size, 128, max(1, height // 16), max(1, width // 16)), 16)
+
+
+@core("EmptyHunyuanImageLatent", "latent")
+def empty_hunyuan_image_latent(width: Side = 2048, height: Side = 2048, batch_size: Batch = 1) -> Latent:
+    """Make empty latents of 64 channels, a cell for 32 pixels."""
+    return Latent(torch.zeros(batch_size, 64, max(1, height // 32), max(1, width // 32)), 32)
+
+
+@core("EmptyChromaRadianceLatentImage", "latent/chroma_radiance")
+def empty_chroma_radiance_latent_image(width: Side = 1024, height: Side = 1024, batch_size: Batch = 1) -> Latent:
+    """Make empty latents for a model that paints pixels: three channels, a cell for each."""
+    return Latent(torch.zeros(batch_size, 3, height, width), 1)
 
 
 @core("LatentUpscale", "latent", "Upscale Latent")

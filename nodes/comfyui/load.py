@@ -145,6 +145,21 @@ def dual_clip_loader(
     return load.load_clip(ctx, clip_name1, clip_name2)
 
 
+@core("TripleCLIPLoader", "advanced/loaders", "TripleCLIPLoader")
+def triple_clip_loader(
+    ctx: Context, clip_name1: Annotated[str, File("clip")], clip_name2: Annotated[str, File("clip")],
+    clip_name3: Annotated[str, File("clip")],
+) -> Clip:  # fmt: skip
+    """Load three text encoders that are read together.
+
+    Args:
+        clip_name1: A file in models/clip or models/text_encoders.
+        clip_name2: Another one.
+        clip_name3: The third.
+    """
+    return load.load_clip(ctx, clip_name1, clip_name2, clip_name3)
+
+
 @core("ModelComputeDtype", "advanced/debug/model")
 def model_compute_dtype(model: Model, dtype: Literal["default", "fp32", "fp16", "bf16"] = "default") -> Model:
     """Say in which number format a model computes.

@@ -41,10 +41,10 @@ def image_to_mask(image: Image, channel: Channel = "red") -> Mask:
     """Turn one channel of pictures into masks.
 
     Args:
-        channel: The channel; pictures here have no alpha, which reads as 1 everywhere.
+        channel: The channel; without transparency, alpha is 1 everywhere.
     """
     if channel == "alpha":
-        return Mask(torch.ones(image.pixels.shape[:3]))
+        return Mask(_alpha(image))
     return ours.mask_from_channel(image, channel)
 
 
@@ -135,8 +135,14 @@ def mask_preview(ctx: Context, mask: Mask) -> Saved:
 
 @core("SplitImageWithAlpha", "mask/compositing")
 def split_image_with_alpha(image: Image) -> ImageAndMask:
-    """Take colour and transparency apart; pictures here carry none, so the mask is 0."""
-    return ImageAndMask(image, Mask(torch.zeros(image.pixels.shape[:3])))
+    """Take colour and transparency apart; the mask is 1 where pictures are see-through."""
+    return ImageAndMask(Image(image.pixels[..., :3]), Mask(1 - _alpha(image)))
+
+
+def _alpha(image: Image) -> torch.Tensor:
+    """Return how opaque pictures are, (B, H, W)."""
+    pixels = image.pixels
+    return pixels[..., 3].clone() if pixels.shape[-1] == 4 else torch.ones(pixels.shape[:3])
 
 
 def _ramp(length: int, count: int) -> torch.Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
+from engine.context import Context
 from engine.diffusion import model_tweaks
 from engine.diffusion.model_tweaks import added
+from engine.errors import BadInput
 from engine.node import Range
-from engine.types import Model
-from nodes.comfyui._core import core
+from engine.types import Conditioning, Model
+from nodes.comfyui._core import Side, core
 
 Scale = Annotated[float, Range(0, 100, 0.01)]
 Factor = Annotated[float, Range(0, 10, 0.01)]
@@ -82,6 +85,68 @@ def epsilon_scaling(model: Model, scaling_factor: Annotated[float, Range(0.5, 1.
         scaling_factor: The factor.
     """
     return added(model, "epsilon_scaling", scaling_factor=scaling_factor)
+
+
+@core("TCFG", "advanced/guidance", "Tangential Damping CFG")
+def tcfg(model: Model) -> Model:
+    """Take out of the negative prediction what leads away from where both predictions point."""
+    return added(model, "tcfg")
+
+
+@core("FreSca", "_for_testing")
+def fre_sca(
+    model: Model, scale_low: Factor = 1.0, scale_high: Factor = 1.25,
+    freq_cutoff: Annotated[int, Range(1, 10_000)] = 20,
+) -> Model:  # fmt: skip
+    """Scale how strongly guidance pulls at coarse and at fine detail.
+
+    Args:
+        scale_low: Factor on coarse detail.
+        scale_high: Factor on fine detail.
+        freq_cutoff: Up to which frequency detail is coarse, in waves per picture.
+    """
+    return added(model, "fresca", scale_low=scale_low, scale_high=scale_high, freq_cutoff=freq_cutoff)
+
+
+@core("PerpNeg", "_for_testing", "Perp-Neg (DEPRECATED by PerpNegGuider)")
+def perp_neg(model: Model, empty_conditioning: Conditioning, neg_scale: Scale = 1.0) -> Model:
+    """Push away only from that part of the negative prompt that the positive one does not share.
+
+    Args:
+        empty_conditioning: An empty prompt.
+        neg_scale: How strongly.
+    """
+    return added(model, "perp_neg", empty=empty_conditioning, neg_scale=neg_scale)
+
+
+@core("UNetSelfAttentionMultiply", "_for_testing/attention_experiments")
+def unet_self_attention_multiply(
+    model: Model, q: Factor = 1.0, k: Factor = 1.0, v: Factor = 1.0, out: Factor = 1.0
+) -> Model:
+    """Multiply the parts of self-attention.
+
+    Args:
+        q: Factor on what places ask for.
+        k: Factor on what they are found by.
+        v: Factor on what they tell.
+        out: Factor on the result.
+    """
+    return added(model, "attention", cross=False, q=q, k=k, v=v, out=out)
+
+
+@core("UNetCrossAttentionMultiply", "_for_testing/attention_experiments")
+def unet_cross_attention_multiply(
+    model: Model, q: Factor = 1.0, k: Factor = 1.0, v: Factor = 1.0, out: Factor = 1.0
+) -> Model:
+    """Multiply the parts of the attention to the prompt.
+
+    Args:
+        q: Factor on what places ask for.
+        k: Factor on what words are found by.
+        v: Factor on what words tell.
+        out: Factor on the result.
+    """
+    return added(model, "attention", cross=True, q=q, k=k, v=v, out=out)
 
 
 @core("DifferentialDiffusion", "_for_testing", "Differential Diffusion")
@@ -159,3 +224,52 @@ def model_sampling_discrete(
     kinds = {"eps": "eps", "v_prediction": "v", "lcm": "eps", "x0": "x0", "img_to_img": "x0"}
     told: Model = model.with_options(prediction=kinds[sampling], zero_snr=zsnr or None)
     return told
+
+
+Shift = Annotated[float, Range(0, 100, 0.01)]
+
+
+@core("ModelSamplingSD3", "advanced/model")
+def model_sampling_sd3(ctx: Context, model: Model, shift: Shift = 3.0) -> Model:
+    """Spend more of the steps of a flow model on noisy levels.
+
+    Args:
+        shift: How much; 1 leaves the levels even, larger pictures need more.
+    """
+    with ctx.models.use(model) as network:
+        if network.denoiser.levels.kind != "flow":
+            raise BadInput("Only the levels of flow models (SD3, Flux and their like) can be shifted.", field="model")
+    shifted: Model = model.with_options(shift=shift)
+    return shifted
+
+
+@core("ModelSamplingAuraFlow", "advanced/model")
+def model_sampling_aura_flow(ctx: Context, model: Model, shift: Shift = 1.73) -> Model:
+    """Spend more of the steps of a flow model on noisy levels.
+
+    Args:
+        shift: How much; 1 leaves the levels even, larger pictures need more.
+    """
+    return model_sampling_sd3(ctx, model, shift)
+
+
+@core("ModelSamplingFlux", "advanced/model")
+def model_sampling_flux(
+    ctx: Context, model: Model, max_shift: Shift = 1.15, base_shift: Shift = 0.5, width: Side = 1024,
+    height: Side = 1024,
+) -> Model:  # fmt: skip
+    """Spend more of the steps of a flow model on noisy levels, the more the larger the picture.
+
+    The logarithm of the shift is linear in the number of the model's tokens (Flux, math of its first publication).
+
+    Args:
+        max_shift: Logarithm of the shift at 4096 tokens, 1024 x 1024 pixels.
+        base_shift: The same at 256 tokens.
+    """
+    tokens = width * height / TOKEN_PIXELS
+    part = (tokens - TOKENS[0]) / (TOKENS[1] - TOKENS[0])
+    return model_sampling_sd3(ctx, model, math.exp(base_shift + (max_shift - base_shift) * part))
+
+
+TOKENS = (256, 4096)  # of the pictures between which the shift of Flux is drawn as a line
+TOKEN_PIXELS = 16 * 16

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from engine.context import Context
-from engine.diffusion.levels import Levels
+from engine.diffusion.levels import FLOW_MAX, Levels
 from engine.diffusion.schedules import align_your_steps, beta, ending_in_zero
 from engine.node import Range
 from engine.types import Model, Sigmas
 from nodes.basics import sampling_custom as ours
-from nodes.comfyui._core import Line, Part, Steps, core
+from nodes.comfyui._core import Line, Part, Side, Steps, core
 from nodes.comfyui._sampling import SchedulerName, sigmas_of
 
 Sigma = Annotated[float, Range(0, 5000)]
@@ -155,6 +155,21 @@ def align_your_steps_scheduler(
     places = torch.linspace(0, 10, steps + 1, dtype=torch.float64)
     values = (torch.tensor([levels.sigma(11 - float(p)) for p in places], dtype=torch.float64))[-(taken + 1) :]
     return Sigmas(torch.cat([values[:-1], values.new_zeros(1)]))
+
+
+@core("Flux2Scheduler", "sampling/custom_sampling/schedulers")
+def flux2_scheduler(steps: Annotated[int, Range(1, 4096)] = 20, width: Side = 1024, height: Side = 1024) -> Sigmas:
+    """Spread steps over the noise levels of Flux 2, which rise with the picture's size and with fewer steps.
+
+    The logarithm of their shift is linear in the number of tokens, for 10 and for 200 steps, and between these in the
+    number of steps (Black Forest Labs 2025, Flux 2).
+    """
+    tokens = width * height / 256
+    many = 0.00016927 * tokens + 0.45666666
+    few = 8.73809524e-05 * tokens + 1.89833333
+    mu = many if tokens > 4300 else many + (few - many) * (200 - steps) / 190
+    s = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]  # flow times
+    return Sigmas(ending_in_zero((math.exp(mu) * s / (1 - s)).clamp(max=FLOW_MAX / (1 - FLOW_MAX))))
 
 
 @core("SplitSigmas", "sampling/custom_sampling/sigmas")

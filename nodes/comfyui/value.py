@@ -159,7 +159,7 @@ def regex_match(
         multiline: Whether ^ and $ mean the ends of lines.
         dotall: Whether . means a line's end too.
     """
-    return strings.match_text(string, _flagged(regex_pattern, case_insensitive, multiline, dotall)).found
+    return strings.match_text(string, flagged(regex_pattern, case_insensitive, multiline, dotall)).found
 
 
 @core("RegexReplace", "utils/string", "Regex Replace")
@@ -176,7 +176,7 @@ def regex_replace(
         multiline: Whether ^ and $ mean the ends of lines.
         dotall: Whether . means a line's end too.
     """
-    pattern = _flagged(regex_pattern, case_insensitive, multiline, dotall)
+    pattern = flagged(regex_pattern, case_insensitive, multiline, dotall)
     return strings.replace_text(string, pattern, replace, regular=True)
 
 
@@ -192,6 +192,7 @@ def comfy_switch_node(switch: bool, on_false: Lazy[Any], on_true: Lazy[Any]) -> 
     return on_true() if switch else on_false()
 
 
-def _flagged(pattern: str, case_insensitive: bool, multiline: bool, dotall: bool) -> str:
+def flagged(pattern: str, case_insensitive: bool, multiline: bool, dotall: bool) -> str:
+    """Return a regular expression with its flags at its beginning."""
     flags = "".join(letter for letter, on in (("i", case_insensitive), ("m", multiline), ("s", dotall)) if on)
     return f"(?{flags}){pattern}" if flags else pattern

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.context import Context
 from engine.diffusion import model_tweaks
 from engine.diffusion.device import ModelManager
 from engine.diffusion.guidance import build, place
+from engine.diffusion.guiders.adjusted import CHANGES, Moment
 from engine.diffusion.levels import scaled_linear
 from engine.diffusion.model_tweaks import added
 from engine.diffusion.noise import NoiseSource
@@ -23,7 +25,19 @@ from engine.registry import load as load_registry
 from engine.settings import Settings
 from engine.types import Cond, Conditioning, Image, Latent, Mask, Model, Sigmas, Weights
 from nodes.basics.load import Loaded, load_checkpoint, load_embedded
-from nodes.comfyui import conditioning, guiders, image, latent, load, mask, patch, sampling, sigmas
+from nodes.comfyui import (
+    conditioning,
+    guiders,
+    image,
+    image_list,
+    latent,
+    load,
+    mask,
+    patch,
+    sampling,
+    sigmas,
+    text_list,
+)
 from nodes.comfyui._sampling import sigmas_of
 from tests.diffusion_models import tiny, zoo
 from tests.nodes.support import close
@@ -37,6 +51,7 @@ def ctx(tmp_path_factory: pytest.TempPathFactory) -> Context:
     root = tmp_path_factory.mktemp("models")
     tiny.write_file(root / "checkpoints" / "tiny.safetensors")
     tiny.write_file(root / "checkpoints" / "inpaint.safetensors", zoo.ldm_state("sd1 inpaint"))
+    tiny.write_file(root / "checkpoints" / "xl.safetensors", zoo.ldm_state("sdxl"))
     tiny.write_file(root / "embeddings" / "dog.safetensors", {"emb_params": torch.randn(2, 64)})
     return Context(models=ModelManager(root, tmp_path_factory.mktemp("data")))
 
@@ -60,7 +75,7 @@ def made(ctx: Context, model: Model, prompts: tuple[Conditioning, Conditioning],
 
 
 def test_the_embedded_model_is_one_of_the_checkpoints(ctx: Context) -> None:
-    assert ctx.models.names("checkpoints") == ["inpaint.safetensors", "tiny.safetensors", "bozzetto"]
+    assert ctx.models.names("checkpoints") == ["inpaint.safetensors", "tiny.safetensors", "xl.safetensors", "bozzetto"]
     found = load.checkpoint_loader_simple(ctx, "bozzetto")
     assert found.model.weights.digest == load_embedded(ctx).model.weights.digest
     with ctx.models.use(found.clip) as network:
@@ -108,6 +123,14 @@ def test_schedules_in_closed_form(ctx: Context, loaded: Loaded) -> None:
     assert extended.values.tolist() == [20, 17, 14, 7, 0]
     assert sigmas.sampling_percent_to_sigma(ctx, loaded.model, 0.0) == sigmas.BEYOND
     assert sigmas.sampling_percent_to_sigma(ctx, loaded.model, 0.0, True) == pytest.approx(LEVELS.sigma_max)
+    flux = sigmas.flux2_scheduler(4, 1024, 1024).values
+    mu = (
+        0.00016927 * 4096
+        + 0.45666666
+        + (8.73809524e-05 * 4096 + 1.89833333 - 0.00016927 * 4096 - 0.45666666) * 196 / 190
+    )
+    assert (float(flux[2]), float(flux[-1])) == (pytest.approx(math.exp(mu)), 0)
+    assert torch.isfinite(flux).all()
     steps = sigmas.align_your_steps_scheduler("SD1", 10).values
     assert (float(steps[0]), float(steps[1]), float(steps[-1])) == (pytest.approx(14.615), pytest.approx(6.475), 0)
 
@@ -183,6 +206,9 @@ NEUTRAL = {
     "sag": lambda m: patch.self_attention_guidance(m, 0.0),
     "apg": lambda m: patch.apg(m, 1.0, 0.0, 0.0),
     "epsilon scaling": lambda m: patch.epsilon_scaling(m, 1.0),
+    "fresca": lambda m: patch.fre_sca(m, 1.0, 1.0),
+    "self-attention": lambda m: patch.unet_self_attention_multiply(m),
+    "cross-attention": lambda m: patch.unet_cross_attention_multiply(m),
 }
 STRONG = {
     "freeu": lambda m: patch.free_u(m), "freeu v2": lambda m: patch.free_u_v2(m),
@@ -191,7 +217,10 @@ STRONG = {
     "rescale": lambda m: patch.rescale_cfg(m), "pag": lambda m: patch.perturbed_attention_guidance(m),
     "sag": lambda m: patch.self_attention_guidance(m), "apg": lambda m: patch.apg(m, 0.0, 5.0, -0.5),
     "zero star": lambda m: patch.cfg_zero_star(m), "norm": lambda m: patch.cfg_norm(m),
-    "epsilon scaling": lambda m: patch.epsilon_scaling(m),
+    "epsilon scaling": lambda m: patch.epsilon_scaling(m), "tcfg": lambda m: patch.tcfg(m),
+    "fresca": lambda m: patch.fre_sca(m, 0.5, 1.5, 2),
+    "self-attention": lambda m: patch.unet_self_attention_multiply(m, v=0.5),
+    "cross-attention": lambda m: patch.unet_cross_attention_multiply(m, out=0.5),
 }  # fmt: skip
 
 
@@ -211,6 +240,27 @@ def test_a_patch_acts_and_leaves_nothing_behind(ctx: Context, loaded: Loaded, pr
     assert torch.isfinite(out).all()
     assert not close(out, plain, 1e-4)
     assert torch.equal(made(ctx, loaded.model, prompts), plain)
+
+
+def test_perp_neg_as_a_patch_is_its_guider(ctx: Context, loaded: Loaded, prompts, plain) -> None:
+    empty = conditioning.clip_text_encode(ctx, "another", loaded.clip)
+    out = made(ctx, patch.perp_neg(loaded.model, empty, 0.5), prompts)
+    levels = sigmas.basic_scheduler(ctx, loaded.model, "normal", 2)
+    guider = guiders.perp_neg_guider(loaded.model, *prompts, empty, 3.0, 0.5)
+    ended = sampling.sampler_custom_advanced(
+        ctx, sampling.random_noise(3), guider, guiders.ksampler_select("euler"), levels,
+        latent.empty_latent_image(64, 64),
+    )  # fmt: skip
+    assert close(out, ended.output.samples, 1e-3)
+    assert not close(out, plain, 1e-4)
+
+
+def test_tangential_damping_leaves_what_both_predictions_share() -> None:
+    x, c, u = torch.zeros(1, 2, 1, 1), torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0])
+    moment = Moment(None, x, 1.0, c.reshape(1, 2, 1, 1), u.reshape(1, 2, 1, 1), 3.0, {}, {})  # one direction
+    assert close(CHANGES["tcfg"](moment, x).flatten(), u + 3 * (c - u), 1e-6)
+    across = replace(moment, u=torch.tensor([0.0, 0.5]).reshape(1, 2, 1, 1))  # c is the longer one: u lies across it
+    assert close(CHANGES["tcfg"](across, x).flatten(), 3 * c, 1e-6)
 
 
 def test_differential_diffusion_reads_the_mask_as_strength(ctx: Context, loaded: Loaded, prompts) -> None:
@@ -245,6 +295,30 @@ def test_square_brackets_are_plain_and_learnt_words_are_found(ctx: Context, load
     assert not torch.equal(encoded("a [cat]"), encoded("a cat"))
     assert not torch.equal(encoded("a embedding:dog"), encoded("a dog"))
     assert torch.equal(encoded("a embedding:dog.pt"), encoded("a embedding:dog"))
+
+
+def test_two_encoders_read_two_texts(ctx: Context) -> None:
+    clip = load_checkpoint(ctx, "xl.safetensors").clip
+    long = "cat " * 80  # two chunks
+
+    def encoded(text_l: str, text_g: str) -> Cond:
+        return conditioning.clip_text_encode_sdxl(ctx, clip, text_l=text_l, text_g=text_g).conds[0]
+
+    both, empty = encoded("a cat", long), encoded("", "")
+    first, second = encoded("a cat", "a cat"), encoded(long, long)
+    with ctx.models.use(clip) as network:
+        width = network.width
+    assert both.tokens.shape == second.tokens.shape == (1, 154, first.tokens.shape[-1])
+    assert torch.equal(both.tokens[..., width:], second.tokens[..., width:])
+    assert torch.equal(both.tokens[:, :77, :width], first.tokens[..., :width])
+    assert torch.equal(both.tokens[:, 77:, :width], empty.tokens[..., :width])
+    assert torch.equal(both.pooled, second.pooled)
+    assert both.extra["sizes"].tolist() == [[1024, 1024, 0, 0, 1024, 1024, 6]]
+    flux = conditioning.clip_text_encode_flux(ctx, clip, "a cat", long, 2.0).conds[0]
+    assert torch.equal(flux.tokens, second.tokens)
+    assert torch.equal(flux.pooled, first.pooled)
+    assert flux.extra["guidance"] == 2.0
+    assert "guidance" not in conditioning.flux_disable_guidance(Conditioning((flux,))).conds[0].extra
 
 
 def test_areas_are_cells_of_the_latent() -> None:
@@ -295,6 +369,49 @@ def test_padding_makes_room_that_fades_into_the_picture() -> None:
     assert bool((out.mask.values[:, :, 8:] == 1).all())
     assert bool((out.mask.values[:, :, :6] == 0).all())
     assert 0 < float(out.mask.values[0, 0, 7]) < 1
+
+
+def test_transparency_is_joined_saved_and_taken_apart() -> None:
+    picture, see_through = Image(torch.rand(2, 4, 4, 3)), Mask(torch.rand(1, 4, 4))
+    joined = image_list.join_image_with_alpha(picture, see_through)
+    apart = mask.split_image_with_alpha(joined)
+    assert torch.equal(apart.image.pixels, picture.pixels)
+    assert close(apart.mask.values, see_through.values.expand(2, 4, 4), 1e-6)
+    assert close(mask.image_to_mask(joined, "alpha").values, 1 - see_through.values.expand(2, 4, 4), 1e-6)
+    assert bool((mask.image_to_mask(picture, "alpha").values == 1).all())
+    with pytest.raises(BadInput, match="3 masks do not fit 2"):
+        image_list.join_image_with_alpha(picture, Mask(torch.zeros(3, 4, 4)))
+
+
+def test_lists_of_pictures() -> None:
+    wide = Image(torch.rand(1, 20, 40, 3))
+    assert image_list.resize_images_by_longer_edge(wide, 10).pixels.shape == (1, 5, 10, 3)
+    assert image_list.resize_images_by_shorter_edge(wide, 10).pixels.shape == (1, 10, 20, 3)
+    assert torch.equal(image_list.center_crop_images(wide, 10, 10).pixels, wide.pixels[:, 5:15, 15:25])
+    assert image_list.random_crop_images(wide, 10, 30, 3).pixels.shape == (1, 20, 10, 3)
+    assert torch.equal(*(image_list.random_crop_images(wide, 10, 30, 3).pixels for _ in range(2)))
+    assert close(image_list.adjust_contrast(wide, 0.0).pixels, torch.full((1, 20, 40, 3), 0.5), 1e-6)
+    assert close(image_list.normalize_images(wide).pixels * 0.5 + 0.5, wide.pixels, 1e-6)
+    dark = image_list.adjust_brightness(wide, 0.5)
+    negative = Image(1 - wide.pixels)
+    kept = image_list.image_deduplication([wide, dark, negative])
+    assert [id(each) for each in kept] == [id(wide), id(negative)]
+    grid = image_list.image_grid([wide] * 3, 2, 32, 32, 4).pixels
+    assert grid.shape == (1, 68, 68, 3)
+    assert bool((grid[:, 36:, 36:] == 0).all())
+    assert bool((grid[:, :32, :32] > 0).any())
+    assert image.flux_kontext_image_scale(wide).pixels.shape == (1, 720, 1456, 3)
+
+
+def test_texts_of_a_regular_expression() -> None:
+    def taken(mode: str, **more: object) -> str:
+        return text_list.regex_extract("a1 b2\nB3", "([a-z])(\\d)", mode, **more)
+
+    assert taken("First Match") == "a1"
+    assert taken("All Matches", case_insensitive=False) == "a1\nb2"
+    assert taken("First Group", group_index=2) == "1"
+    assert taken("All Groups") == "a\nb\nB"
+    assert taken("All Groups", group_index=9) == ""
 
 
 # The table -----------------------------------------------------------------------------------------------------------

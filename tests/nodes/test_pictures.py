@@ -248,3 +248,15 @@ def test_nan_is_not_saved(tmp_path: Path) -> None:
 def test_reading_pictures_needs_no_torch() -> None:
     code = "import sys, engine.pictures; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_a_moving_picture_keeps_frames_time_and_workflow(form):
+    frames = [np.full((4, 6, 3), value, np.float32) for value in (0.0, 0.5, 1.0)]
+    data = pictures.encode_animation(frames, form, fps=8, workflow={"nodes": {}}, lossless=True)
+    with Pil.open(io.BytesIO(data)) as found:
+        assert (found.n_frames, found.size) == (3, (6, 4))
+        found.seek(2)
+        assert np.asarray(found.convert("RGB")).min() == 255
+        assert found.info["duration"] == 125
+    assert pictures.embedded_workflow(data) == {"nodes": {}}

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from engine.diffusion.attention import Hook, Layer
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.guidance import Conds, predict, rescaled
+from engine.diffusion.guiders.perp_neg import across
 from engine.diffusion.stepping import Denoise
 from engine.types import Cond, Conditioning
 
@@ -138,9 +139,38 @@ def weaker_noise(moment: Moment, guided: Tensor, *, scaling_factor: float) -> Te
     return moment.x - (moment.x - guided) / scaling_factor
 
 
+def tangential(moment: Moment, guided: Tensor) -> Tensor:
+    """Keep of u only what lies along the main direction of c and u (Kwon et al. 2025, arXiv 2503.18137), as noise."""
+    both = torch.stack([moment.x - moment.c, moment.x - moment.u], 1).flatten(2)  # (B, 2, C h w)
+    main = torch.linalg.svd(both.double(), full_matrices=False).Vh[:, :1]  # (B, 1, C h w)
+    along = (both[:, 1:].double() * main).sum(-1, keepdim=True) * main
+    u: Tensor = moment.x - along.to(both).reshape(moment.u.shape)
+    return u + moment.scale * (moment.c - u)
+
+
+def frequencies(moment: Moment, guided: Tensor, *, scale_low: float, scale_high: float, freq_cutoff: int) -> Tensor:
+    """Scale low and high frequencies of the pull c - u apart (Huang et al. 2025, arXiv 2504.02154)."""
+    pull = torch.fft.fftshift(torch.fft.fft2((moment.c - moment.u).float()), dim=(-2, -1))
+    h, w = pull.shape[-2:]
+    scales = torch.full((h, w), float(scale_high))
+    row, column = h // 2, w // 2
+    scales[max(0, row - freq_cutoff) : row + freq_cutoff, max(0, column - freq_cutoff) : column + freq_cutoff] = (
+        scale_low
+    )
+    scaled: Tensor = torch.fft.ifft2(torch.fft.ifftshift(pull * scales.to(pull.device), dim=(-2, -1))).real.to(moment.u)
+    return moment.u + moment.scale * scaled
+
+
+def perpendicular(moment: Moment, guided: Tensor, *, empty: Conditioning, neg_scale: float) -> Tensor:
+    """Push away from u only across c, both less the prediction under an `empty` prompt (see `perp_neg`)."""
+    e = predict(moment.denoiser, moment.x, moment.sigma, [empty])[0]
+    return across(moment.c, moment.u, e, moment.scale, neg_scale)
+
+
 CHANGES: Mapping[str, Callable[..., Tensor]] = {
     "rescale": rescale, "pag": perturbed, "sag": self_attention, "apg": projected, "cfg_zero_star": zero_star,
-    "cfg_norm": bounded, "epsilon_scaling": weaker_noise,
+    "cfg_norm": bounded, "epsilon_scaling": weaker_noise, "tcfg": tangential, "fresca": frequencies,
+    "perp_neg": perpendicular,
 }  # fmt: skip
 
 
