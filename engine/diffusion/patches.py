@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from engine.diffusion import patch_ops
+from engine.diffusion.families.names import Layer
 from engine.diffusion.patch_ops import ROLES
 from engine.errors import BadFile
 
 MATCH_MIN = 0.5
 ALIASES = {"to_out_0": "to_out"}  # the old diffusers layout names the projection without its index
 PREFIXES = {
+    "text_3": ("lora_te3_", "text_encoder_3.", "text_encoders.t5xxl.transformer.", "t5xxl.transformer."),
     "text_2": (
         "lora_te2_text_model_", "lora_te2_", "base_model.model.text_encoder_2.text_model.",
         "text_encoder_2.text_model.", "text_encoder_2.", "text_encoders.clip_g.transformer.text_model.",
@@ -32,14 +34,14 @@ PREFIXES = {
     ),
     "other": ("bundle_emb.",),
     "unet": (
-        "lora_unet_", "lycoris_unet_", "lycoris_", "base_model.model.unet.", "unet.", "base_model.model.",
-        "diffusion_model.",
+        "lora_unet_", "oft_unet_", "lycoris_unet_", "lycoris_", "base_model.model.unet.", "unet.", "base_model.model.",
+        "diffusion_model.", "model.diffusion_model.", "lora_transformer_", "transformer.",
     ),
 }  # fmt: skip
 """How keys begin, by what they change. The order is that in which it is asked; what begins otherwise is the U-Net's."""
 
-PAIR = {"text": "clip_l_", "text_2": "clip_g_"}
-"""Where the parts of two text encoders lie in a module that holds both."""
+JOINED = ("clip_l", "clip_g", "t5")
+"""What the text encoders are called in a module that holds several."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,17 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
     `component` is unet or text. BadFile if under half of the component's entries match; none at all is no error, since
     a file may hold only the other component.
     """
-    table = key_table(module)
+    table, elsewhere = key_table(module), layers_elsewhere(module)
     parameters = dict(module.named_parameters())
     deltas: dict[str, Tensor] = {}
     matched, unmatched, wrong = [], [], []
     for (stem, plain), parts in _entries(tensors, module, component).items():
         path = table.get(plain)
         try:
-            found = None if path is None else _changed(parts, path, parameters)
+            if plain in elsewhere:
+                found = _changed_elsewhere(parts, elsewhere[plain], parameters)
+            else:
+                found = None if path is None else _changed(parts, path, parameters)
         except (ValueError, RuntimeError, LookupError, ArithmeticError):
             wrong.append(stem)
             continue
@@ -105,11 +110,32 @@ def read_lora(tensors: Mapping[str, Tensor], module: nn.Module, component: str) 
 def _changed(parts: patch_ops.Parts, path: str, parameters: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Return the changes of a layer's weight, and of its bias where the file has one; None if no role is known."""
     bias = path.removesuffix("weight") + "bias"
-    found = {path: patch_ops.change(parts, parameters[path])}
-    if "diff_b" in parts:
-        found[bias] = patch_ops.difference({"diff": parts["diff_b"]}, parameters[bias])
+    found = {
+        path: patch_ops.change(parts, parameters[path]),
+        bias: patch_ops.bias_change(parts, parameters.get(bias), parameters[path]),
+    }
     known = {name: delta for name, delta in found.items() if delta is not None}
     return known or None
+
+
+def _changed_elsewhere(
+    parts: patch_ops.Parts, layer: Layer, parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor] | None:
+    """Return the same for a layer of another layout, of which several of ours may be parts."""
+
+    def whole(leaf: str) -> Tensor | None:
+        there = [parameters[name] for ours in layer.ours if (name := f"{ours}.{leaf}") in parameters]
+        return layer.joined(there) if len(there) == len(layer.ours) else None
+
+    weight, bias = whole("weight"), whole("bias")
+    if weight is None:
+        return None
+    found = {"weight": patch_ops.change(parts, weight), "bias": patch_ops.bias_change(parts, bias, weight)}
+    return {
+        f"{ours}.{leaf}": part
+        for leaf, delta in found.items() if delta is not None
+        for ours, part in layer.cut(delta).items()
+    } or None  # fmt: skip
 
 
 def read_delta(tensors: Mapping[str, Tensor], module: nn.Module, component: str) -> Changes:
@@ -140,6 +166,11 @@ def key_table(module: nn.Module) -> dict[str, str]:
     return {plain: next(iter(found)) for plain, found in spelled.items() if len(found) == 1}
 
 
+def layers_elsewhere(module: nn.Module) -> dict[str, Layer]:
+    """Return the layers of a module's published layout, in its attribute of that name, by path with `_` for `.`."""
+    return {theirs.replace(".", "_"): layer for theirs, layer in getattr(module, "layers_elsewhere", {}).items()}
+
+
 def _spellings(path: str, module: nn.Module) -> Iterator[str]:
     """Yield how a layer's path, with its last dot, may be written."""
     yield path
@@ -159,8 +190,7 @@ def _entries(
 
     An unknown role keeps its whole key.
     """
-    pair = component == "text" and any(name.startswith("clip_g.") for name, _ in module.named_parameters())
-    places = PAIR if pair else {component: ""}
+    places = _places(module, component)
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         kind, start = _beginning(key)
@@ -170,6 +200,15 @@ def _entries(
             plain = places[kind] + stem.removeprefix(start).replace(".", "_").replace("_processor_", "_")
             found.setdefault((stem, plain), {})[ROLES.get(suffix, key)] = tensor
     return found
+
+
+def _places(module: nn.Module, component: str) -> dict[str, str]:
+    """Return how paths of a module begin, by what a key changes: several text encoders are counted in their order."""
+    there = [name for name in JOINED if hasattr(module, name)] if component == "text" else []
+    if not there:
+        return {component: ""}
+    places = {kind: f"{name}_" for kind, name in zip(("text", "text_2", "text_3"), there, strict=False)}
+    return places | ({"text_3": "t5_"} if "t5" in there else {})  # kohya counts T5 as the third even after one CLIP
 
 
 def _beginning(key: str) -> tuple[str, str]:
