@@ -34,7 +34,8 @@ PREFIXES = {
     ),
     "other": ("bundle_emb.",),
     "unet": (
-        "lora_unet_", "oft_unet_", "lycoris_unet_", "lycoris_", "base_model.model.unet.", "unet.", "base_model.model.",
+        "lora_unet_", "oft_unet_", "lycoris_unet_", "lycoris_", "base_model.model.unet.", "unet.",
+        "base_model.model.transformer.", "base_model.model.",
         "diffusion_model.", "model.diffusion_model.", "lora_transformer_", "transformer.",
     ),
 }  # fmt: skip

@@ -41,6 +41,10 @@ class Layer:
         parts = torch.functional.split(tensor, [unit * share for share in shares])
         return dict(zip(self.ours, parts, strict=True))
 
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return their tensor of ours, in the order of `ours`: what `cut` takes apart."""
+        return torch.cat([*(parts[0].chunk(2)[::-1] if self.swapped else parts)])
+
 
 def table(pairs: Iterator[tuple[str, str | Layer]]) -> dict[str, Layer]:
     """Make a table of pairs (their path, our path or `Layer`)."""
