@@ -12,15 +12,18 @@ from typing import Any
 
 import torch
 from diffusers import (  # fmt: skip
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderKLQwenImage,
     AutoencoderKLWan,
-    FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    PixArtTransformer2DModel,
     QwenImageTransformer2DModel,
+    SanaTransformer2DModel,
     SD3Transformer2DModel,
     WanTransformer3DModel,
+    ZImageTransformer2DModel,
 )
 from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
@@ -29,9 +32,14 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -77,7 +85,11 @@ def t5() -> T5EncoderModel:
 
 @dataclass(frozen=True)
 class Kind:
-    """A family's tiny networks by component, and its scheduler's config. `prefixes`: of components in one file."""
+    """A family's tiny networks by component, and its scheduler's config. `prefixes`: of components in one file.
+
+    `unread`: shapes of what its published file holds beside; `negative`: options with which the pipeline's negative
+    prompt is read; `same`: beginnings of keys that its published file and diffusers write alike.
+    """
 
     family: str
     make: Callable[[], dict[str, torch.nn.Module]]
@@ -86,6 +98,9 @@ class Kind:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     call: Callable[[torch.Tensor, float], dict[str, Any]] = lambda x, scale: {"latents": x, "guidance_scale": scale}
     """(latents, guidance scale) -> what the pipeline is told of them."""
+    unread: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    negative: Mapping[str, Any] = field(default_factory=dict)
+    same: tuple[str, ...] = ()
 
 
 def sd3() -> dict[str, torch.nn.Module]:
@@ -137,6 +152,10 @@ def qwen_tokenizer() -> Qwen2Tokenizer:
     pieces = {piece: i for i, piece in enumerate([*letters, *("".join(pair) for pair in pairs)])}
     made = Qwen2Tokenizer(vocab=pieces, merges=pairs)
     made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    made.chat_template = (
+        "{% for said in messages %}<|im_start|>{{ said.role }}\n{{ said.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
     return made
 
 
@@ -144,6 +163,60 @@ def wan() -> dict[str, torch.nn.Module]:
     transformer = WanTransformer3DModel(num_layers=2, num_attention_heads=1, text_dim=256, ffn_dim=64, freq_dim=32)
     text = UMT5EncoderModel(UMT5Config(**T5))
     return {"transformer": transformer, "vae": AutoencoderKLWan(**VIDEO), "text_encoder": text}
+
+
+def pixart(cells: int, sized: bool, scale: float) -> dict[str, torch.nn.Module]:
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=2, num_layers=2, cross_attention_dim=144, sample_size=cells, caption_channels=256,
+        use_additional_conditions=sized,
+    )  # fmt: skip
+    vae = AutoencoderKL(**tiny.VAE | {"scaling_factor": scale})
+    return {"transformer": transformer, "vae": vae, "text_encoder": t5()}
+
+
+def unbinned(x: torch.Tensor, scale: float) -> dict[str, Any]:
+    return {"latents": x, "guidance_scale": scale, "use_resolution_binning": False, "clean_caption": False}
+
+
+def sana() -> dict[str, torch.nn.Module]:
+    transformer = SanaTransformer2DModel(
+        num_attention_heads=7, num_cross_attention_heads=2, cross_attention_dim=224, num_layers=2, caption_channels=64
+    )
+    levels = {"block_out_channels": (16, 16, 32), "layers_per_block": (1, 1, 1), "qkv_multiscales": ((), (), (5,)),
+              "block_types": ("ResBlock", "ResBlock", "EfficientViTBlock")}  # fmt: skip
+    sides = {f"{side}_{name}": value for name, value in levels.items() for side in ("encoder", "decoder")}
+    vae = AutoencoderDC(attention_head_dim=8, scaling_factor=0.41407, **sides)
+    text = Gemma2Config(vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+                        num_attention_heads=1, num_key_value_heads=1)  # fmt: skip
+    return {"transformer": transformer, "vae": vae, "text_encoder": Gemma2Model(text)}
+
+
+def gemma_tokenizer() -> GemmaTokenizer:
+    """Some words, letters, and bytes for all others."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    letters = [*(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "\n", *(chr(c) for c in range(33, 127))]
+    pairs = [("z", "e"), ("ze", "b"), ("b", "l"), ("\u2581", "a"), ("\u2581", "o")]
+    pieces = {piece: i for i, piece in enumerate([*special, *letters, *("".join(pair) for pair in pairs)])}
+    made = GemmaTokenizer(vocab=pieces, merges=pairs)
+    made.add_bos_token = True
+    return made
+
+
+def z_image() -> dict[str, torch.nn.Module]:
+    transformer = ZImageTransformer2DModel(
+        dim=128, n_layers=2, n_refiner_layers=1, n_heads=1, n_kv_heads=1, cap_feat_dim=128
+    )
+    vae = AutoencoderKL(**KL | {"scaling_factor": 0.3611, "shift_factor": 0.1159})
+    text = Qwen3Config(
+        vocab_size=512, hidden_size=128, intermediate_size=64, num_hidden_layers=3, num_attention_heads=1,
+        num_key_value_heads=1, head_dim=128, rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+    )  # fmt: skip
+    return {"transformer": transformer, "vae": vae, "text_encoder": Qwen3Model(text)}
+
+
+def z_image_guided(x: torch.Tensor, scale: float) -> dict[str, Any]:
+    """Its pipeline counts from the prediction with the prompt: c + s (c - u)."""
+    return {"latents": x, "guidance_scale": scale - 1}
 
 
 def framed(x: torch.Tensor, scale: float) -> dict[str, Any]:
@@ -154,6 +227,7 @@ def packed(x: torch.Tensor, scale: float) -> dict[str, Any]:
     return {"latents": FluxPipeline._pack_latents(x, *x.shape), "true_cfg_scale": scale}
 
 
+LINEAR = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 KINDS = {
     "flux dev": Kind("flux", flux, "FluxPipeline", {"use_dynamic_shifting": True}, FLUX_PREFIXES, packed),
     "flux schnell": Kind("flux", lambda: flux(guided=False), "FluxPipeline", {"shift": 1.0}, FLUX_PREFIXES, packed),
@@ -166,6 +240,28 @@ KINDS = {
         "wan", wan, "WanPipeline", {"shift": 5.0},
         {"transformer": "model.diffusion_model.", "vae": "vae.",
          "text_encoder": "text_encoders.umt5xxl.transformer."}, framed,
+    ),
+    "pixart sigma": Kind(
+        "pixart_sigma", lambda: pixart(64, False, 0.13025), "PixArtSigmaPipeline", LINEAR,
+        {"transformer": "model.diffusion_model.", "vae": "vae.", "text_encoder": "text_encoders.t5xxl.transformer."},
+        unbinned,
+        {"pos_embed": (1, 32 * 32, 144), "y_embedder.y_embedding": (300, 256)},
+    ),
+    "pixart alpha": Kind(
+        "pixart_alpha", lambda: pixart(128, True, 0.18215), "PixArtAlphaPipeline", LINEAR,
+        {"transformer": "model.diffusion_model.", "vae": "vae.", "text_encoder": "text_encoders.t5xxl.transformer."},
+        unbinned,
+        {"pos_embed": (1, 64 * 64, 144), "y_embedder.y_embedding": (120, 256)},
+    ),
+    "sana": Kind(
+        "sana", sana, "SanaPipeline", {"flow_shift": 3.0},
+        {"transformer": "model.diffusion_model.", "text_encoder": "text_encoders.gemma2_2b.transformer."}, unbinned,
+        {"pos_embed": (1, 32 * 32, 224), "y_embedder.y_embedding": (300, 64)}, {"instructed": False},
+    ),
+    "z_image": Kind(
+        "z_image", z_image, "ZImagePipeline", {"shift": 3.0},
+        {"transformer": "model.diffusion_model.", "vae": "vae.", "text_encoder": "text_encoders.qwen3_4b.transformer."},
+        z_image_guided, same=("cap_", "x_pad_token", "t_embedder", "layers", "noise_refiner", "context_refiner"),
     ),
     "sd3": Kind(
         "sd3", sd3, "StableDiffusion3Pipeline", {"shift": 3.0},
@@ -193,7 +289,15 @@ def networks(name: str) -> dict[str, torch.nn.Module]:
 def tokenizer(component: str, open_clip: bool = False) -> Any:
     if component == "clip":
         return load_tokenizer(CLIP_TOKENIZER, 0 if open_clip else None)
-    return t5_tokenizer() if component == "t5" else qwen_tokenizer()
+    return {"t5": t5_tokenizer, "qwen": qwen_tokenizer, "gemma": gemma_tokenizer}[component]()
+
+
+ENCODERS = {
+    "t5": T5EncoderModel | UMT5EncoderModel, "qwen": Qwen2_5_VLForConditionalGeneration | Qwen3Model,
+    "gemma": Gemma2Model,
+}  # fmt: skip
+TOKENIZERS = {"t5": "t5", "umt5": "t5", "qwen2": "qwen", "qwen3": "qwen", "gemma2": "gemma"}
+"""Folder beside files -> which tokenizer."""
 
 
 def tokenizers(name: str) -> dict[str, Any]:
@@ -202,9 +306,9 @@ def tokenizers(name: str) -> dict[str, Any]:
     for component, network in networks(name).items():
         if component.startswith("text_encoder"):
             is_clip = isinstance(network, CLIPTextModel | CLIPTextModelWithProjection)
-            is_t5 = isinstance(network, T5EncoderModel | UMT5EncoderModel)
+            other = next((n for n, cls in ENCODERS.items() if isinstance(network, cls)), "")
             wide = is_clip and network.config.hidden_size == zoo.WIDE
-            kind = tokenizer("clip", wide) if is_clip else tokenizer("t5" if is_t5 else "qwen2")
+            kind = tokenizer("clip", wide) if is_clip else tokenizer(other)
             found[component.replace("text_encoder", "tokenizer")] = kind
     return found
 
@@ -220,32 +324,33 @@ def write_folder(folder: Path, name: str) -> Path:
             shutil.copytree(CLIP_TOKENIZER, folder / component)
             settings = folder / component / "tokenizer_config.json"
             settings.write_text(json.dumps(json.loads(settings.read_text()) | {"pad_token": made.pad_token}))
-    FlowMatchEulerDiscreteScheduler(**KINDS[name].scheduler).save_pretrained(folder / "scheduler")
-    names = [*networks(name), *tokenizers(name), "scheduler"]
-    (folder / "model_index.json").write_text(json.dumps({c: ["diffusers", "X"] for c in names}))
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(KINDS[name].scheduler))
+    names = {c: ["diffusers", "X"] for c in [*networks(name), *tokenizers(name), "scheduler"]}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": KINDS[name].pipeline, **names}))
     return folder
 
 
 def write_file(path: Path, name: str, names: Names, components: tuple[str, ...] = ()) -> Path:
-    """Write one file with published names and all `components`, by default all, and T5's tokenizer beside it."""
+    """Write one file with published names and `components`, by default all that it may hold, and tokenizers beside."""
     kind, found, state = KINDS[name], networks(name), {}
-    for component in components or tuple(found):
+    for component in components or tuple(kind.prefixes):
         plain = found[component].state_dict()
         if component == "transformer":
-            plain = published(plain, names)
+            plain = published(plain, names, kind.same) | {key: torch.zeros(shape) for key, shape in kind.unread.items()}
         elif component == "vae" and isinstance(found["vae"], AutoencoderKL):
             plain = tiny.vae_ldm_state(found["vae"])
         state |= {kind.prefixes[component] + k: v for k, v in plain.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in state.items()}, path)
-    for model in ("t5", "umt5", "qwen2"):
+    for model, made in TOKENIZERS.items():
         folder = path.parent / "tokenizers" / model
         if not folder.is_dir():
-            tokenizer(model.removeprefix("um")).save_pretrained(folder)
+            tokenizer(made).save_pretrained(folder)
     return path
 
 
-def published(state: Mapping[str, torch.Tensor], names: Names) -> dict[str, torch.Tensor]:
+def published(state: Mapping[str, torch.Tensor], names: Names, same: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
     """Weights under their published names: fused layers one below the other, swapped halves swapped back."""
     left, found = dict(state), {}
     if not names:
@@ -253,9 +358,9 @@ def published(state: Mapping[str, torch.Tensor], names: Names) -> dict[str, torc
     for theirs, layer in names.items():
         for end in ("", ".weight", ".bias"):
             scale = ".scale" if end and theirs.endswith(("query_norm", "key_norm")) else end
-            if all(ours + end in left for ours in layer.ours):
+            if layer.ours and all(ours + end in left for ours in layer.ours):
                 parts = [left.pop(ours + end) for ours in layer.ours]
                 parts = list(parts[0].chunk(2))[::-1] if layer.swapped else parts
                 found[theirs + scale] = torch.cat(parts)
-    assert not left, sorted(left)[:4]
-    return found
+    assert all(key.startswith(same) for key in left), sorted(left)[:4]
+    return found | left

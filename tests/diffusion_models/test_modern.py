@@ -3,7 +3,7 @@
 import diffusers
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.loaders import single_file_utils
 
 from engine.diffusion import families, schedules
@@ -40,10 +40,13 @@ def sources(tmp_path_factory):
     return of
 
 
-def parts(source, kind):
+def parts(sources, kind, layout):
+    """Build the parts; an autoencoder that no single file has out of the folder."""
+    source, folder = sources(kind, layout), sources(kind, "folder")
     family, _ = families.recognise(source)
     assert family.name == modern.KINDS[kind].family
-    return [family.build(source, part, Place()) for part in ("model", "clip", "vae")]
+    vae = source if "vae" in family.parts(source) else folder
+    return [family.build(s, part, Place()) for part, s in (("model", source), ("clip", source), ("vae", vae))]
 
 
 def distance(found, expected):
@@ -58,10 +61,21 @@ class Told(FlowMatchEulerDiscreteScheduler):
         super().set_timesteps(sigmas=self.told)
 
 
-def pipeline(kind, told):
-    """Make diffusers' pipeline of the plain networks, on flow times `told`."""
-    scheduler = Told()
-    scheduler.told = told
+class ToldSigmas(EulerDiscreteScheduler):
+    """The same for a network that predicts noise: it takes the sigmas and timesteps it was told."""
+
+    def set_timesteps(self, num_inference_steps=None, device=None, sigmas=None, timesteps=None):
+        self.num_inference_steps = num_inference_steps
+        self.sigmas, self.timesteps = self.told
+        self._step_index = self._begin_index = None
+
+
+def pipeline(kind, model, sigmas):
+    """Make diffusers' pipeline of the plain networks, on our noise levels."""
+    flow = model.prediction == "flow"
+    scheduler = Told() if flow else ToldSigmas()
+    timesteps = [model.levels.timestep(float(s)) for s in sigmas[:-1]]
+    scheduler.told = times(sigmas) if flow else (sigmas.float(), torch.tensor(timesteps))
     made = getattr(diffusers, modern.KINDS[kind].pipeline)(
         **modern.networks(kind), **modern.tokenizers(kind), scheduler=scheduler
     )
@@ -77,25 +91,31 @@ def times(sigmas):
 @pytest.mark.parametrize("layout", ["folder", "file"])
 @pytest.mark.parametrize("kind", modern.KINDS)
 def test_a_picture_is_that_of_the_pipeline(sources, kind, layout):
-    model, clip, vae = parts(sources(kind, layout), kind)
+    model, clip, vae = parts(sources, kind, layout)
     noise = NoiseSource.of(SEED, 1).initial(torch.zeros(1, model.channels, modern.SIDE, modern.SIDE))
     sigmas = schedules.get("simple")(model.levels, modern.STEPS)
-    begun = noise * times(sigmas)[0]  # ours begin at 0.9999 of the way to pure noise
+    flow = model.prediction == "flow"
+    begun = noise * times(sigmas)[0] if flow else noise  # ours begin at 0.9999 of the way to pure noise
     pixels = modern.SIDE * vae.factor
     given = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "height": pixels, "width": pixels, "output_type": "pt"}
-    out = pipeline(kind, times(sigmas))(
+    out = pipeline(kind, model, sigmas)(
         **given, **modern.KINDS[kind].call(begun, SCALE), num_inference_steps=modern.STEPS, return_dict=False
     )[0]
     expected = out.reshape(-1, *out.shape[-3:])[0].movedim(0, -1)  # of a video the first frame
-    conds = {role: Conditioning((clip.condition(text),)) for role, text in
-             (("positive", PROMPT), ("negative", NEGATIVE))}  # fmt: skip
+    against = clip.configured(modern.KINDS[kind].negative)
+    conds = {role: Conditioning((reader.condition(text),)) for role, reader, text in
+             (("positive", clip, PROMPT), ("negative", against, NEGATIVE))}  # fmt: skip
     guider = Guider("cfg", MODEL, conds, {"scale": SCALE})
     latent = Latent(torch.zeros_like(noise), vae.factor)
     done = sample(model, guider, Sampler("euler"), sigmas, latent, noise=Noise(SEED))
     assert distance(vae.decode(done.latent.samples)[0], expected) < TOLERANCE
 
 
-CONVERTERS = {"sd3": single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers}
+CONVERTERS = {
+    "sd3": single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers,
+    "sana": single_file_utils.convert_sana_transformer_to_diffusers,
+    "z_image": single_file_utils.convert_z_image_transformer_checkpoint_to_diffusers,
+}
 
 
 @pytest.mark.parametrize("kind", CONVERTERS)
