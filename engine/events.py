@@ -67,6 +67,17 @@ class StepPreview(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepMessage(Event):
+    """What a custom node says to its own clients: `name` and `data`, as JSON. Sfumato's own do not listen."""
+
+    kind: ClassVar[str] = "step_message"
+    durable: ClassVar[bool] = False
+    node: str
+    name: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
 class StepCached(Event):
     """A node whose result was there already. `outputs` and `ui` as in StepDone."""
 

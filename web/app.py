@@ -59,6 +59,7 @@ def make_comfyui_app(parts: Parts) -> web.Application:
     guard = Guard(None, secret=b"", hosts=(settings.host, *settings.allow_host.split(",")), port=settings.comfyui_port)
     app = _application(parts, guard)
     compat.add_to(app, ())
+    compat.add_packs_to(app)
     return app
 
 

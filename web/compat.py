@@ -7,6 +7,7 @@ all of them are ComfyUI's and no token is asked for. What ComfyUI answers with 5
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 import uuid
@@ -58,6 +59,22 @@ def add_to(app: web.Application, taken: Iterable[tuple[str, str]]) -> None:
                 app.router.add_route(method, full, handler)
 
 
+def add_packs_to(app: web.Application) -> None:
+    """Hand what no route has an address for to the packs of the worker."""
+    app.router.add_route("*", "/{path:.+}", pack_route)
+
+
+async def pack_route(request: web.Request) -> web.Response:
+    """Answer as a pack's own route says, with and without `/api`; the worker runs it."""
+    body = base64.b64encode(await request.read()).decode()
+    path = "/" + request.match_info["path"].removeprefix("api/")
+    asked = {"method": request.method, "path": path, "query": dict(request.query), "headers": dict(request.headers)}
+    answer = await ask(request.app[PARTS], "comfyui_route", {**asked, "body": body})
+    if answer["status"] == 404 and not answer["body"]:
+        raise NotFound(f"There is nothing at {path[:200]}.")
+    return web.Response(status=answer["status"], headers=answer["headers"], body=base64.b64decode(answer["body"]))
+
+
 async def body_of(request: web.Request) -> Any:
     """Read a JSON body, whatever its type says; an empty one is an empty object."""
     data = await request.read()
@@ -99,7 +116,7 @@ async def submit(request: web.Request) -> web.Response:
     if refusal:
         return web.json_response({"error": refusal, "node_errors": {}}, status=400)
     targets = plain.get("partial_execution_targets")
-    checked = await ask(parts, "comfyui_check", {"prompt": plain["prompt"], "targets": targets})
+    checked = await ask(parts, "comfyui_check", {**plain, "targets": targets})
     if checked["error"]:
         return web.json_response({"error": checked["error"], "node_errors": checked["node_errors"]}, status=400)
     queued = await asyncio.to_thread(_enqueue, parts, plain, checked)

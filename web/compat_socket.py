@@ -211,6 +211,8 @@ async def _show(ws: web.WebSocketResponse, client: Client, frame: Frame) -> None
             await ws.send_json(client.node(job, node, done=done, total=total))
             told = {"value": done, "max": total, "prompt_id": job, "node": words.theirs(node)}
             await ws.send_json({"type": "progress", "data": told})
+        case "step_message":
+            await ws.send_json({"type": frame.head["name"], "data": frame.head["data"]})
         case "step_preview":
             await ws.send_bytes(preview(client, job, node, str(frame.head["media"]), frame.blob))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 WORKS = "works"
 ROUTES: dict[str, str] = {
     "GET /prompt": WORKS,
-    "POST /prompt": "partial: errors hold no traceback; packs cannot rewrite a prompt",
+    "POST /prompt": "partial: errors hold no traceback",
     "GET /queue": WORKS,
     "POST /queue": WORKS,
     "POST /interrupt": WORKS,
@@ -79,8 +79,9 @@ PROTOCOL: dict[str, str] = {
     "comfy.sd, comfy.ldm, comfy.model_base, comfy_extras, latent_preview": "missing: the pack says so",
     "v3: Schema, types, MatchType, MultiType, NodeOutput, ui": WORKS,
     "v3: Autogrow, DynamicCombo": "missing",
-    "PromptServer: routes, send_sync, prompt handlers": "missing: taken and left unused",
-    "WEB_DIRECTORY": "missing: scripts of packs belong to another editor",
+    "PromptServer: routes, send_sync, prompt handlers": "partial: routes on `--comfyui-port`, answering text, JSON or "
+    "bytes; messages to the client of the running prompt, the newest if there are many",
+    "WEB_DIRECTORY": "partial: left aside: our editor runs no scripts of packs, so their own widgets are not there",
     "prestartup_script.py, pip of requirements": "missing: install what a pack needs beforehand",
 }
 OBJECTS: dict[str, str] = {

@@ -9,6 +9,7 @@ from engine import graph
 from engine.compat.api_format import from_api
 from engine.compat.core_info import CORE, info_of
 from engine.compat.packs import PackRegistry
+from engine.compat.shims.server import PromptServer
 from engine.compat.v1_check import check as checked
 from engine.compat.v1_check import error
 from engine.context import Files
@@ -30,10 +31,11 @@ class Worker(Protocol):
 
 
 def check(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
-    """Check a `prompt` for its `targets`; see `engine.compat.v1_check.Checked`.
+    """Check a `prompt` for its `targets`, after packs have had a look; see `engine.compat.v1_check.Checked`.
 
     Where something can run, `workflow` and `wanted` are it in our format.
     """
+    asked = PromptServer.instance.rewritten(asked)
     found = checked(
         asked["prompt"], engine.registry, targets=asked.get("targets"), names=lambda kind: names(engine, kind)
     )
@@ -62,6 +64,11 @@ def info(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
             each.read()
             found[name] = each.info()
     return found
+
+
+def route(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer a request to a pack's own address; see `engine.compat.pack_routes.Routes.answer`."""
+    return PromptServer.instance.routes.answer(asked)
 
 
 def models(engine: Worker) -> dict[str, Any]:

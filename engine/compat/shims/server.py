@@ -1,23 +1,16 @@
-"""`server.PromptServer`: what packs touch at import. Packs add no routes and send no messages of their own here."""
+"""`server.PromptServer`: routes of packs, their messages, and what they make of prompts before these are checked."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
-F = TypeVar("F", bound=Callable[..., Any])
-log = logging.getLogger(__name__)
-
-
-class _Routes:
-    """Takes routes and leaves them unused: no code of a pack runs in the process that serves."""
-
-    def _route(self, path: str, **kwargs: Any) -> Callable[[F], F]:
-        log.info("The route %s of a pack is not served.", path)
-        return lambda handler: handler
-
-    get = post = put = patch = delete = head = view = static = _route
+from engine.compat.graph import CURRENT
+from engine.compat.pack_routes import Routes
+from engine.errors import NodeFailed
+from engine.events import StepMessage
+from engine.registry import tried
 
 
 class PromptServer:
@@ -26,22 +19,39 @@ class PromptServer:
     instance: PromptServer
 
     def __init__(self) -> None:
-        self.routes = _Routes()
+        self.routes = Routes()
         self.client_id: str | None = None
         self.last_node_id: str | None = None
         self.prompt_queue = self.app = self.loop = None
-        self.on_prompt_handlers: list[Any] = []
+        self.on_prompt_handlers: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
         self.supports: list[str] = []
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
-        """Do nothing: clients are told what the engine tells."""
+        """Tell the client of the prompt that runs; outside of one there is nobody to tell."""
+        current = CURRENT.get()
+        if current is not None:
+            current.context.emit(StepMessage(current.context.node, event, data))
 
-    def add_on_prompt_handler(self, handler: Callable[..., Any]) -> None:
-        """Note a handler that is never called."""
+    def add_on_prompt_handler(self, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Let a function change what was posted before it is checked."""
         self.on_prompt_handlers.append(handler)
 
+    def rewritten(self, posted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what handlers make of a posted body; NodeFailed with what one raised."""
+        bodies = [dict(posted)]
+        for handler in self.on_prompt_handlers:
+            error = tried(partial(_hand_on, handler, bodies))
+            if error is not None:
+                raise NodeFailed(f"A pack failed on the prompt: {type(error).__name__}: {error}.") from error
+        return bodies[-1]
+
     def send_progress_text(self, text: str, node_id: str, sid: str | None = None) -> None:
-        """Do nothing."""
+        """Tell the client a text about a node."""
+        self.send_sync("progress_text", {"nodeId": node_id, "text": text})
+
+
+def _hand_on(handler: Callable[[dict[str, Any]], dict[str, Any]], bodies: list[dict[str, Any]]) -> None:
+    bodies.append(handler(bodies[-1]))
 
 
 PromptServer.instance = PromptServer()
