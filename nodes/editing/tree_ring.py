@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import cv2
@@ -22,6 +23,7 @@ from engine.types import Image, Latent, Noise, Trajectory
 from nodes.basics._pixels import Fraction, per_picture
 
 Picture = np.ndarray[Any, Any]
+PART_MIN = 0.5  # smaller parts cannot be filled up by one mirror image
 KEYS = {"rings": marks.RingKey, "shading": marks.ShadingKey}
 
 
@@ -176,6 +178,39 @@ def undo_turns(image: Image, mirrored: bool = False) -> Attacked:
     if mirrored:
         ways |= {f"{name}, mirrored": pixels.flip(2) for name, pixels in ways.items()}
     return Attacked([Image(pixels.contiguous()) for pixels in ways.values()], list(ways))
+
+
+@node(category="editing/marks")
+def undo_crops(image: Image, parts: Annotated[str, Text(multiline=False)] = "1, 0.9, 0.75, 0.6") -> Attacked:
+    """Shrink pictures back to what they may have been cut from: a mark is there at the right size.
+
+    What was cut off is filled with a mirror image. What follows runs once for each; with so many tries chances are
+    worth as many times less.
+
+    Args:
+        image: The pictures.
+        parts: Parts of each side that may have been kept, commas between them; 1 is the picture as it is.
+    """
+    sizes = {f"cut to {part:g}": partial(_uncropped, part=part) for part in _parts(parts)}
+    return Attacked([Image(per_picture(image.pixels, undo).clamp(0, 1)) for undo in sizes.values()], list(sizes))
+
+
+def _parts(text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(PART_MIN <= part <= 1 for part in found):
+        raise BadInput(f"Give numbers from {PART_MIN:g} to 1 with commas between them, not {text!r}.", field="parts")
+    return found
+
+
+def _uncropped(picture: Picture, part: float) -> Picture:
+    height, width = picture.shape[:2]
+    h, w = round(part * height), round(part * width)
+    top, left = (height - h) // 2, (width - w) // 2
+    small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
+    return cv2.copyMakeBorder(small, top, height - h - top, left, width - w - left, cv2.BORDER_REFLECT_101)
 
 
 @node(category="editing/marks")

@@ -59,7 +59,9 @@ def test_it_meets_the_reference_at_not_much_more_than_the_cost_of_transport():
     assert sliced(moved, b) <= 0.2 * sliced(a, b)
     rows, columns = linear_sum_assignment(torch.cdist(a, b).square().numpy())
     best = float((a[rows] - b[columns]).square().sum(1).mean())
-    assert best <= float((moved - a).square().sum(1).mean()) <= 1.5 * best  # 1.40 at any number of steps: the flow is not transport's own
+    assert (
+        best <= float((moved - a).square().sum(1).mean()) <= 1.5 * best
+    )  # 1.40 at any number of steps: the flow is not transport's own
 
 
 def test_many_colours_are_put_into_cells_and_keep_their_place_in_them():

@@ -23,7 +23,15 @@ from engine.errors import BadInput
 from engine.types import Image, Latent, Sampler, Trajectory
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.ddim_inversion import ddim_invert
-from nodes.editing.tree_ring import attack_pictures, calibrate_mark, detect_mark, ring_noise, shaded_noise, undo_turns
+from nodes.editing.tree_ring import (
+    attack_pictures,
+    calibrate_mark,
+    detect_mark,
+    ring_noise,
+    shaded_noise,
+    undo_crops,
+    undo_turns,
+)
 from tests.editing.toys import MODEL, Toy, context, guider, prompt, spaced
 
 KEY = RingKey(999_999, 1, 3)
@@ -165,6 +173,19 @@ def test_one_of_the_turns_undone_is_the_picture(turns, flip):
     assert len(undo_turns(Image(changed)).images) == 4
     with pytest.raises(BadInput, match="square"):
         undo_turns(Image(changed[:, :5]))
+
+
+def test_a_crop_undone_has_each_place_where_it_was():
+    across = torch.linspace(0, 1, 64)[None, None, :, None].expand(1, 64, 64, 3)
+    cropped = attack_pictures(Image(across.contiguous()), crop=0.75).images[5]
+    found = undo_crops(cropped, "1, 0.75")
+    assert found.names == ["cut to 1", "cut to 0.75"]
+    assert torch.equal(found.images[0].pixels, cropped.pixels)
+    inner = slice(10, -10)
+    torch.testing.assert_close(found.images[1].pixels[:, inner, inner], across[:, inner, inner], rtol=0, atol=0.01)
+    for wrong in ("", "0.4", "1, half"):
+        with pytest.raises(BadInput, match="commas"):
+            undo_crops(cropped, wrong)
 
 
 def test_what_does_not_fit_is_a_sentence():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes import scene
 
 BARS = {"none": 0.99, "jpeg": 0.85, "blur": 0.85, "noise": 0.8, "brightness": 0.85, "crop": 0.85, "turn": 0.85}
-WHY = {"crop": "a crop moves the grid of the latent, on which the mark lies"}
+UNDONE = {"turn": "undo_turns", "crop": "undo_crops"}
 UNMARKED = 100  # drawn scenes from which the threshold comes
 RATE = 0.01  # share of false alarms that the threshold is set for
 SECRET = {"message": "1011001110001111", "secret": "a", "nonce": 0}
@@ -32,13 +32,12 @@ def tree_ring(bed: Bed, seeds: int) -> Measured:
     rows = []
     for name, one, without in zip(attacked[0].names, attacked[0].images, attacked[1].images, strict=True):
         kind = name.partition(" ")[0]
-        looked = (clean, unmarked) if kind == "none" else [_Looked(bed, x, rings, turned=kind == "turn")
-                                                           for x in (one, without)]  # fmt: skip
-        area, wrong = (_area(*(x.scores(mark) for x in looked)) for mark in (rings, other))
+        looked = [clean, unmarked] if kind == "none" else [_Looked(bed, x, rings, kind) for x in (one, without)]
+        area, wrong = (_area(*(x.distances(mark) for x in looked)) for mark in (rings, other))
         rows.append(Figure(f"area under the ROC, {name} (control: another key)", area, BARS[kind], wrong, n,
-                           "" if kind == "none" else kind, why=WHY.get(kind, "")))  # fmt: skip
+                           "" if kind == "none" else kind))  # fmt: skip
     cut, real = _threshold(bed, rings), _Looked(bed, image_value(before(pairs(n, "swap"))), rings)
-    found, alarms, strangers = (mean(s <= cut for s in x.scores()) for x in (clean, unmarked, real))
+    found, alarms, strangers = (mean(s <= cut for s in x.chances()) for x in (clean, unmarked, real))
     good, usual = (
         mean(r.find(s.noun) is not None for r, s in zip(read(x), told, strict=True)) for x in (marked, plain)
     )
@@ -62,17 +61,25 @@ def _threshold(bed: Bed, mark: Noise) -> float:
 
 
 class _Looked:
-    """Inversions of pictures, in which marks can be looked for; of `turned` ones in each way in which they may be."""
+    """Inversions of pictures, in which marks can be looked for; after turns and crops in each way to undo them."""
 
-    def __init__(self, bed: Bed, images: Image, mark: Noise, *, turned: bool = False) -> None:
+    def __init__(self, bed: Bed, images: Image, mark: Noise, kind: str = "") -> None:
         self.bed, self.mark = bed, mark
-        ways = bed("undo_turns", images).images if turned else [images]
+        ways = bed(UNDONE[kind], images).images if kind in UNDONE else [images]
         self.trajectories = [_inverted(bed, bed("vae_encode", way, bed.vae)) for way in ways]
 
-    def scores(self, mark: Noise | None = None) -> list[float]:
-        """Return the chance of each picture in its best way: small where a mark is."""
-        each = [[self.bed("detect_mark", mark or self.mark, one).p for one in _single(t)] for t in self.trajectories]
-        return [min(ways) for ways in zip(*each, strict=True)]
+    def distances(self, mark: Noise) -> list[float]:
+        """Return the distance from the key of each picture in its best way."""
+        return self._best(lambda one: self.bed("detect_mark", mark, one).distance)
+
+    def chances(self) -> list[float]:
+        """Return the chance of each picture's mark in its best way."""
+        return self._best(lambda one: self.bed("detect_mark", self.mark, one).p)
+
+    def _best(self, score: Callable[[Trajectory], float]) -> list[float]:
+        return [
+            min(ways) for ways in zip(*([score(one) for one in _single(t)] for t in self.trajectories), strict=True)
+        ]
 
 
 def _inverted(bed: Bed, latent: Latent) -> Trajectory:
