@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.diffusion.levels import Levels
 from engine.errors import BadInput
-from engine.types import Cond
+from engine.types import Cond, Record
 
 Prediction = Literal["eps", "v", "x0", "edm", "flow"]
 
@@ -154,6 +154,6 @@ def _join(values: list[Any]) -> Any:
         return {k: _join([v[k] for v in values]) for k in first}
     if isinstance(first, list | tuple) and alike and all(len(v) == len(first) for v in values):
         return type(first)(_join(list(parts)) for parts in zip(*values, strict=True))
-    if all(v is first or (isinstance(v, str | int | float) and v == first) for v in values):
+    if all(v is first or (isinstance(v, str | int | float | Record) and v == first) for v in values):
         return first
     raise _Different

@@ -16,6 +16,7 @@ from torch import nn
 
 from engine.diffusion import families, patches
 from engine.diffusion.backends import Backend
+from engine.diffusion.companions import Companions
 from engine.diffusion.embeddings import vectors_of
 from engine.diffusion.families.base import WHOLE, Source, joined, open_source
 from engine.diffusion.families.load import Place
@@ -23,11 +24,12 @@ from engine.diffusion.files import Header
 from engine.diffusion.library import KINDS, Library
 from engine.diffusion.shelf import Baked, Loaded, Shelf, bake
 from engine.diffusion.working import WorkingMemory
-from engine.errors import BadFile
-from engine.types import Clip, Model, Overlay, Patch, Upscaler, Vae, Weights
+from engine.errors import BadFile, OutOfMemory
+from engine.types import Clip, ControlNet, Gligen, Model, Overlay, Patch, Upscaler, Vae, Weights
 
-PARTS: dict[str, type[Model] | type[Clip] | type[Vae] | type[Upscaler]] = {
-    "model": Model, "clip": Clip, "vae": Vae, "upscaler": Upscaler,
+Described = Model | Clip | Vae | Upscaler | ControlNet | Gligen
+PARTS: dict[str, type[Described]] = {
+    "model": Model, "clip": Clip, "vae": Vae, "upscaler": Upscaler, "control": ControlNet, "gligen": Gligen,
 }  # fmt: skip
 PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
@@ -90,8 +92,24 @@ class ModelManager:
     def use(self, described: Any, *, working_bytes: int = 0) -> Iterator[Any]:
         """Give the network that a Model, Clip or Vae describes, with its patches, resident until the block ends."""
         key, build = self._wanted(described, PART_OF[type(described)])
-        with self.shelf.take(key, build, working_bytes) as loaded:
-            yield overlaid(described.options, self._patched(described, loaded))
+        with (
+            self.shelf.take(key, build, working_bytes) as loaded,
+            Companions(partial(self._beside, working_bytes)) as beside,
+        ):
+            network = self._patched(described, loaded)
+            network = replace(network, companions=beside) if hasattr(network, "companions") else network
+            yield overlaid(described.options, network)
+
+    @contextlib.contextmanager
+    def _beside(self, working_bytes: int, described: Any) -> Iterator[Any]:
+        """Give a network beside one in use, which is streamed if there is not room for both."""
+        with contextlib.ExitStack() as stack:
+            try:
+                network = stack.enter_context(self.use(described, working_bytes=working_bytes))
+            except OutOfMemory:
+                self.shelf.offload_unused()
+                network = stack.enter_context(self.use(described, working_bytes=working_bytes))
+            yield network
 
     def _wanted(self, described: Any, part: str) -> tuple[Hashable, Callable[[], Any]]:
         """Return what tells a network from all others, and how to build it."""

@@ -24,8 +24,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "clip": ("clip", "text_encoders"),
     "loras": ("loras", "Lora", "LyCORIS"),
     "embeddings": ("embeddings",),
-    "controlnet": ("controlnet", "ControlNet"),
-    "t2i_adapter": ("t2i_adapter",),
+    "controlnet": ("controlnet", "ControlNet", "t2i_adapter"),
     "gligen": ("gligen",),
     "clip_vision": ("clip_vision",),
     "style_models": ("style_models",),
@@ -33,7 +32,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "upscale_models": ("upscale_models", "ESRGAN", "RealESRGAN", "SwinIR"),
 }
 KINDS = ("embedded", *FOLDERS)
-SHIPPED = ("loras", "embeddings", "controlnet", "t2i_adapter", "gligen")  # what may lie beside the embedded model
+SHIPPED = ("loras", "embeddings", "controlnet", "gligen")  # what may lie beside the embedded model
 CHUNK = 1 << 20
 PICTURES = tuple(f"{middle}.{end}" for middle in (".preview", "") for end in ("png", "webp", "jpg", "jpeg"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -21,8 +21,9 @@ from engine.diffusion.marks import marked
 from engine.diffusion.noise import IN_TURN, NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
 from engine.errors import BadInput
-from engine.types import Blend, Guider, Latent, Noise, Sampler
+from engine.types import Blend, Conditioning, Guider, Latent, Noise, Sampler
 
+STEERING = {"controls", "grounding"}  # in `Cond.extra`: what needs networks beside a U-Net
 BYTES_PER_CELL = 20_000  # of a latent, with guidance: about what a Stable Diffusion 1.x U-Net takes beside its weights
 
 
@@ -94,6 +95,7 @@ def sample(
     eps = drawn if noise is None or in_turn else marked(noise, drawn)
     start = float(sigmas[0]) if len(sigmas) else 0.0
     keep = None if latent.mask is None else _Background(clean, eps, cells(latent.mask, clean))
+    _check_steering(network, guider.conds)
     conds = guider.conds if control is None else control.attached(guider.conds)
     denoise = guidance.build(guider.kind, network.denoiser, conds, **guider.options)
     denoise = denoise if control is None else control.watching(denoise)
@@ -105,6 +107,16 @@ def sample(
     step_noise = algorithm.noise(source, clean)
     x = algorithm(denoise, clean + start * eps, sigmas, noise=step_noise, on_step=report, **sampler.options)
     return Sampled(replace(latent, samples=x), replace(latent, samples=report.denoised))
+
+
+def _check_steering(network: DiffusionNetwork, conds: Mapping[str, Conditioning]) -> None:
+    """Refuse ControlNets and boxes where a network would not see them."""
+    steered = any(STEERING & c.extra.keys() for role in conds.values() for c in role.conds)
+    if steered and not all(hasattr(each, "companions") for each in getattr(network, "networks", (network,))):
+        raise BadInput(
+            "The prompt carries a ControlNet, a T2I-Adapter or boxes, which this kind of model cannot take: leave "
+            "them out, or use a Stable Diffusion 1.x, 2.x or XL model.", field="positive",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

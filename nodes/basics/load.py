@@ -73,7 +73,7 @@ def load_diffusion_model(ctx: Context, file: Annotated[str, File("unet")], famil
         file: A file in models/unet or models/diffusion_models.
         family: auto looks at the file; a family's name overrides what was seen.
     """
-    model: Model = _part(ctx, ctx.models.find("unet", file), "model", family)
+    model: Model = part_of(ctx, ctx.models.find("unet", file), "model", family)
     return model
 
 
@@ -94,7 +94,7 @@ def load_clip(
         family: auto looks at the files; a family's name overrides what was seen.
     """
     first, *more = (ctx.models.find("clip", name) for name in (file, second, third) if name)
-    clip: Clip = _part(ctx, replace(first, more=tuple(more)), "clip", family)
+    clip: Clip = part_of(ctx, replace(first, more=tuple(more)), "clip", family)
     return clip
 
 
@@ -104,9 +104,9 @@ def load_vae(ctx: Context, file: Annotated[str, File("vae")], latents: Latents =
 
     Args:
         file: A file in models/vae.
-        latents: Whose latents it makes. Those of Stable Diffusion and SDXL, and those of Flux and Stable Diffusion 3, look
-            alike in a file and differ in scale; auto takes SDXL's if the file's name says XL, and Stable Diffusion 3's
-            if it says SD3.
+        latents: Whose latents it makes. Those of Stable Diffusion and SDXL look alike in a file and differ in scale,
+            those of Flux and Stable Diffusion 3 too; auto takes SDXL's if the file's name says XL, and Stable
+            Diffusion 3's if it says SD3.
     """
     vae: Vae = part_of(ctx, ctx.models.find("vae", file), "vae")
     return vae if latents == "auto" else vae.with_options(latents=latents)
@@ -190,13 +190,17 @@ def model_card(ctx: Context, model: Model) -> str:
 
 def _load(ctx: Context, kind: str, name: str, family: str = AUTO) -> Loaded:
     weights = ctx.models.find(kind, name)
-    return Loaded(*(_part(ctx, weights, part, family) for part in Loaded._fields))
+    return Loaded(*(part_of(ctx, weights, part, family) for part in Loaded._fields))
 
 
-def _part(ctx: Context, weights: Weights, part: str, family: str = AUTO) -> Any:
+def part_of(ctx: Context, weights: Weights, part: str, family: str = AUTO) -> Any:
+    """Return the description of one network of a file; BadFile if the file holds others."""
     parts = ctx.models.load(weights, family="" if family.strip() in ("", AUTO) else family.strip())
     if part not in parts:
-        names = {"model": "a diffusion model", "clip": "a text encoder", "vae": "an autoencoder"}
+        names = {
+            "model": "a diffusion model", "clip": "a text encoder", "vae": "an autoencoder", "upscaler": "an upscaler",
+            "control": "a ControlNet or T2I-Adapter", "gligen": "GLIGEN layers",
+        }  # fmt: skip
         there = ", ".join(parts) or "nothing known"
         raise BadFile(f"{weights.name} holds {there} but not {names[part]}.", field="file")
     return parts[part]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from engine.context import Context
-from engine.errors import BadFile
 from engine.node import File, node
 from engine.types import Image, Upscaler
 from nodes.basics._pixels import check_room
+from nodes.basics.load import part_of
 
 BYTES_PER_PIXEL = 4_000  # of a tile, while it is made larger
 
@@ -20,10 +20,7 @@ def load_upscaler(ctx: Context, file: Annotated[str, File("upscale_models")]) ->
     Args:
         file: A file in models/upscale_models.
     """
-    parts = ctx.models.load(ctx.models.find("upscale_models", file))
-    if "upscaler" not in parts:
-        raise BadFile(f"{file} holds {', '.join(parts) or 'nothing known'} but no upscaler.", field="file")
-    upscaler: Upscaler = parts["upscaler"]
+    upscaler: Upscaler = part_of(ctx, ctx.models.find("upscale_models", file), "upscaler")
     return upscaler
 
 

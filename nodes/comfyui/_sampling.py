@@ -18,6 +18,7 @@ from engine.errors import BadInput
 from engine.node import Choice
 from engine.types import Blend, Conditioning, Guider, Latent, Model, Noise, Sampler
 from nodes.basics import _sampling as ours
+from nodes.comfyui import control
 
 # Their samplers by ours: those of the same name, and these.
 RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -95,7 +96,8 @@ def run(ctx: Context, guider: Guider, sampler: Sampler, latent: Latent, noise: N
         begin = fitting(latent, network, guider.model)
         if len(values) < 2:
             return Sampled(begin, begin)
-        guider = replace(guider, conds={role: completed(c, network, begin) for role, c in guider.conds.items()})
+        conds = control.shared(guider.conds)
+        guider = replace(guider, conds={role: completed(c, network, begin) for role, c in conds.items()})
         begin, blend = _stepwise(begin, guider.model)
         return ours.run(ctx, network, guider, sampler, sigmas=values, latent=begin, noise=noise, blend=blend)
 

@@ -59,6 +59,10 @@ def models(folder: Path, prompt: dict[str, Any]) -> None:
             _write(folder / "loras" / inputs["lora_name"], _lora)
         elif kind == "UpscaleModelLoader":
             _write(folder / "upscale_models" / inputs["model_name"], _upscaler)
+        elif kind == "ControlNetLoader":
+            _write(folder / "controlnet" / inputs["control_net_name"], _controlnet)
+        elif kind == "GLIGENLoader":
+            _write(folder / "gligen" / inputs["gligen_name"], _gligen)
         elif kind == "CLIPTextEncode" and "embedding:SDA768" in str(inputs["text"]):
             _write(folder / "embeddings" / "SDA768.safetensors", _embedding)
 
@@ -87,6 +91,18 @@ def _upscaler() -> dict[str, Any]:
     from tests.diffusion_models.test_upscale import weights
 
     return weights()
+
+
+def _controlnet() -> dict[str, Any]:
+    from tests.diffusion_models import steering
+
+    return steering.controlnet_ldm(steering.controlnet())
+
+
+def _gligen() -> dict[str, Any]:
+    from tests.diffusion_models import steering
+
+    return steering.gligen_state()
 
 
 def small(prompt: dict[str, Any]) -> dict[str, Any]:

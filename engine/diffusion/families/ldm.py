@@ -109,16 +109,18 @@ def _layer(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
         yield f"{theirs}.", f"{ours}."
 
 
-def unet_weights(tensors: Mapping[str, Tensor], config: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    """Return a U-Net's tensors under diffusers' names."""
+def unet_weights(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], prefix: str, more: Iterable[tuple[str, str]] = ()
+) -> dict[str, Tensor]:
+    """Return a U-Net's tensors under diffusers' names; `more`: (LDM prefix, diffusers prefix) of further layers."""
     plain = {k.removeprefix(prefix): v for k, v in tensors.items()}
     if DIFFUSERS_UNET in plain:
         return plain
-    names = dict(unet_names(config))
-    return {_renamed(key, names): tensor for key, tensor in plain.items()}
+    names = dict((*unet_names(config), *more))
+    return {renamed(key, names): tensor for key, tensor in plain.items()}
 
 
-def _renamed(key: str, names: Mapping[str, str]) -> str:
+def renamed(key: str, names: Mapping[str, str]) -> str:
     """Return a key with the longest of its beginnings that `names` knows replaced."""
     ends = [i + 1 for i, letter in enumerate(key) if letter == "."]
     start = next((key[:end] for end in reversed(ends) if key[:end] in names), "")

@@ -51,12 +51,23 @@ def unet_facts(header: Shapes) -> UNetFacts:
 
 def unet_config(header: Shapes) -> dict[str, Any]:
     """Read a U-Net's config from the shapes of its blocks, in LDM's or diffusers' layout."""
+    prefix, encoder = ldm.unet_prefix(header) or "", encoder_config(header)
+    out = "conv_out.weight" if ldm.is_diffusers(header, prefix) else "out.2.weight"
+    return {
+        "_class_name": "UNet2DConditionModel",
+        "out_channels": _shape(header, prefix + out, 4)[0],
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(encoder["down_block_types"])],
+        **encoder,
+    }
+
+
+def encoder_config(header: Shapes) -> dict[str, Any]:
+    """Read what of a U-Net's config speaks of its encoder and its middle, all that a ControlNet has."""
     prefix, facts = ldm.unet_prefix(header) or "", unet_facts(header)
     diffusers = ldm.is_diffusers(header, prefix)
     levels = _diffusers_levels(header, prefix) if diffusers else _ldm_levels(header, prefix)
     if not levels or len({level.layers for level in levels}) != 1:
         raise BadFile("The U-Net's blocks follow no regular plan; the file is damaged or of another family.")
-    out, last = ("conv_out.weight", "conv_in.weight") if diffusers else ("out.2.weight", ldm.LDM_IN)
     middle = "mid_block.attentions.0." if diffusers else "middle_block.1."
     depth = [max(1, level.depth) for level in levels]
     depth[-1] = _depth(header, prefix + middle)  # where diffusers reads the middle block's
@@ -67,13 +78,10 @@ def unet_config(header: Shapes) -> dict[str, Any]:
         "projection_class_embeddings_input_dim": facts.vector,
     }  # fmt: skip
     return {
-        "_class_name": "UNet2DConditionModel",
-        "in_channels": _shape(header, prefix + last, 4)[1],
-        "out_channels": _shape(header, prefix + out, 4)[0],
+        "in_channels": _shape(header, prefix + (ldm.DIFFUSERS_IN if diffusers else ldm.LDM_IN), 4)[1],
         "block_out_channels": widths,
         "layers_per_block": levels[0].layers,
         "down_block_types": ["CrossAttnDownBlock2D" if level.depth else "DownBlock2D" for level in levels],
-        "up_block_types": ["CrossAttnUpBlock2D" if level.depth else "UpBlock2D" for level in reversed(levels)],
         "transformer_layers_per_block": depth,
         "cross_attention_dim": facts.context,
         "attention_head_dim": heads,  # diffusers' historic name: it is the number of heads

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from engine.diffusion import attention, levels
+from engine.diffusion import attention, companions, levels
+from engine.diffusion.companions import Call, Companions
 from engine.diffusion.denoiser import Denoiser, Prediction, taken
 from engine.diffusion.families import ldm
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
@@ -20,9 +21,10 @@ from engine.diffusion.levels import Levels
 from engine.diffusion.patches import Report
 from engine.diffusion.relief import relieved
 from engine.errors import BadFile, BadInput
-from engine.types import Cond
+from engine.types import Cond, Grounding
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+GROUNDING = "grounding"  # in `Cond.extra`
 MEASURED = "measured"  # instead of one of those: find out by asking the network
 TIME_IDS = (5, 6)  # numbers that tell of sizes: SDXL's refiner reads a score in the target's place
 AESTHETIC = 6.0  # the score that the refiner is asked for
@@ -36,7 +38,8 @@ class UNet:
     `preview`: factors (C + 1, 3) from latent channels to colours; `patched` puts patched weights in during a call;
     `factor`: pixels per latent cell. `cond.extra["attention"]` brings attention hooks, `cond.extra["sizes"]` (B, 7) the
     original height and width, top and left of the crop, target height and width, and an aesthetic score, which SDXL
-    and its refiner read; without it, a picture that was made as large as the latent is.
+    and its refiner read; without it, a picture that was made as large as the latent is. `extra["controls"]` (see
+    `companions`) and `extra["grounding"]` (see `_grounded`) need networks beside this one: `companions` opens them.
     """
 
     module: Any  # UNet2DConditionModel, which has no types
@@ -46,6 +49,7 @@ class UNet:
     preview: Tensor | None = None
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
+    companions: Companions | None = None
 
     @property
     def channels(self) -> int:
@@ -86,16 +90,59 @@ class UNet:
         extra = cond.extra
         joined = torch.cat([x, extra["concat"].to(x)], 1) if "concat" in extra else x
         run = attention.Run(tuple(extra.get("attention", ())), (x.shape[2], x.shape[3]))
-        with self.patched():
+        seen = x.to(parameter), c_noise.to(parameter.device), cond.tokens.to(parameter)
+        call = Call(*seen, self._added(x, cond))
+        steered = self._steered(call, extra.get(companions.CONTROLS, ()))
+        with self.patched(), self._grounded(call, extra.get(GROUNDING)) as grounding:
             out: Tensor = self.module(
-                joined.to(parameter.device, parameter.dtype),
-                c_noise.to(parameter.device),
-                cond.tokens.to(parameter.device, parameter.dtype),
-                cross_attention_kwargs={"run": run},
-                added_cond_kwargs=self._added(x, cond),
+                joined.to(parameter),
+                call.timesteps,
+                call.tokens,
+                cross_attention_kwargs={"run": run, **grounding},
+                added_cond_kwargs=call.added,
                 return_dict=False,
+                **steered,
             )[0]
         return out.to(x)
+
+    def _steered(self, call: Call, controls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what controls add to this call, by the names of diffusers' arguments."""
+        if not controls:
+            return {}
+        found = companions.residuals(controls, call, self.levels, self._beside(), self.module.config)
+        return {} if found is None else {
+            "down_block_additional_residuals": found.skips[:-1] or None,
+            "mid_block_additional_residual": found.skips[-1] if found.skips else None,
+            "down_intrablock_additional_residuals": list(found.levels) or None,  # diffusers empties the list
+        }  # fmt: skip
+
+    @contextmanager
+    def _grounded(self, call: Call, given: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+        """Let layers that read boxes stand in the U-Net, and give what they read, while the block runs.
+
+        `given`: the `grounding`, `boxes` (B, n, 4) as left, top, width and height, `texts` (B, n, D), pooled, and
+        `there` (B, n), 0 = no box. The rows of a call are all of one level.
+        """
+        if not given or not bool(companions.within(0, given["grounding"].end, call.timesteps[:1], self.levels)):
+            yield {}
+            return
+        grounding: Grounding = given["grounding"]
+        layers = self._beside().network(grounding.net, call.x.dtype)
+        boxes, texts, there = (given[name] for name in ("boxes", "texts", "there"))
+        if texts.shape[-1] != layers.text_width:
+            raise BadInput(
+                f"{grounding.net.weights.name} reads texts {layers.text_width} wide, those of the boxes are "
+                f"{texts.shape[-1]} wide: they come from another family's text encoder.", field="positive",
+            )  # fmt: skip
+        h, w = call.x.shape[2:]
+        boxes = boxes / boxes.new_tensor([w, h, w, h]) if grounding.cells else boxes
+        with layers.standing_in(self.module):
+            yield {"gligen": layers.padded(boxes, texts, there, call.x.dtype)}
+
+    def _beside(self) -> Companions:
+        if self.companions is None:
+            raise BadInput("This network was opened alone; ControlNets and the like need `Models.use`.")
+        return self.companions
 
     def _added(self, x: Tensor, cond: Cond) -> dict[str, Tensor] | None:
         """Return SDXL's added embeddings: the pooled text, and sizes (Podell et al. 2023, arXiv 2307.01952, 2.2)."""

@@ -1,0 +1,1 @@
+"""Control by pictures and boxes: ControlNet, T2I-Adapter and GLIGEN, from people's own files."""
