@@ -77,8 +77,7 @@ PROTOCOL: dict[str, str] = {
     "comfy.model_management, comfy.samplers": "partial: devices and names; models load by plan",
     "nodes.NODE_CLASS_MAPPINGS, SaveImage, PreviewImage": "partial: core classes answer to any method of theirs",
     "comfy.sd, comfy.ldm, comfy.model_base, comfy_extras, latent_preview": "missing: the pack says so",
-    "v3: Schema, types, MatchType, MultiType, NodeOutput, ui": WORKS,
-    "v3: Autogrow, DynamicCombo": "missing",
+    "v3: Schema, types, MatchType, MultiType, Autogrow, DynamicCombo, NodeOutput, ui": WORKS,
     "PromptServer: routes, send_sync, prompt handlers": "partial: routes on `--comfyui-port`, answering text, JSON or "
     "bytes; messages to the client of the running prompt, the newest if there are many",
     "WEB_DIRECTORY": "partial: left aside: our editor runs no scripts of packs, so their own widgets are not there",

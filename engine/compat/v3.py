@@ -9,8 +9,6 @@ from typing import Any
 
 from engine.compat.v1_values import ExecutionBlocker
 
-METHODS = {"validate_inputs": "VALIDATE_INPUTS", "fingerprint_inputs": "IS_CHANGED"}
-
 
 def nodes_of(entrypoint: Callable[[], Any]) -> list[Any]:
     """Return the nodes of a pack's `comfy_entrypoint`, after telling it that it was loaded."""
@@ -45,15 +43,18 @@ def as_v1(node: Any) -> tuple[str, Any, str]:
         "FUNCTION": "run",
         "run": _runner(node, hidden),
     }
-    body |= {theirs: getattr(node, ours) for ours, theirs in METHODS.items() if hasattr(node, ours)}
+    body |= {"VALIDATE_INPUTS": node.validate_inputs} if hasattr(node, "validate_inputs") else {}
+    if hasattr(node, "fingerprint_inputs"):
+        ask = node.fingerprint_inputs
+        body["IS_CHANGED"] = _without_hidden(_nested(schema, ask), hidden) if _grows(schema) else ask
     if hasattr(node, "check_lazy_status"):
-        body["check_lazy_status"] = staticmethod(_without_hidden(node.check_lazy_status, hidden))
+        body["check_lazy_status"] = staticmethod(_without_hidden(_nested(schema, node.check_lazy_status), hidden))
     return schema.node_id, type(node.__name__, (), body), schema.display_name or ""
 
 
 def _inputs(schema: Any, hidden: dict[str, str]) -> dict[str, Any]:
     sections: dict[str, Any] = {"required": {}, "optional": {}}
-    for each in schema.inputs:
+    for each in (flat for declared in schema.inputs for flat in declared.flat()):
         sections["optional" if each.optional else "required"][each.id] = each.config()
     return {**sections, "hidden": hidden} if hidden else sections
 
@@ -65,10 +66,26 @@ def _runner(node: Any, hidden: dict[str, str]) -> Callable[..., Any]:
         twin: Any = type(
             node.__name__, (node,), {"hidden": type(node.hidden)(**told)}
         )  # what is set on it, stays on it
-        result = twin.execute(**inputs)
+        result = _nested(node.define_schema(), twin.execute)(**inputs)
         return _awaited(result) if inspect.iscoroutine(result) else _plain(result)
 
     return run
+
+
+def _grows(schema: Any) -> bool:
+    return any([flat.id for flat in each.flat()] != [each.id] for each in schema.inputs)
+
+
+def _nested(schema: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is given flat inputs, `id.name` each, as one that takes what grows as a dict."""
+
+    def call(**inputs: Any) -> Any:
+        found: dict[str, Any] = {}
+        for each in schema.inputs:
+            found |= each.take(inputs)
+        return function(**found, **inputs)
+
+    return call
 
 
 def _without_hidden(function: Callable[..., Any], hidden: dict[str, str]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,24 @@ def test_a_declared_class_may_block_and_check(lab: V1Lab) -> None:
         "3": node("DeclaredShow", value=["2", 0]),
     }  # fmt: skip
     assert lab.check(four).node_errors["2"]["errors"][0]["details"] == "b - not four"
+
+
+def test_inputs_that_grow_or_depend_on_a_choice_are_flat_outside_and_dicts_inside(lab: V1Lab) -> None:
+    info = lab.registry.classes["DeclaredGrows"].info()["input"]
+    assert list(info["required"]) == ["many.n0", "mode"]
+    assert list(info["optional"]) == ["many.n1", "many.n2", "sides.left", "sides.right", "mode.size", "mode.x"]
+    assert info["required"]["mode"] == ["COMBO", {"options": ["plain", "sized", "scaled"]}]
+    assert info["optional"]["mode.size"] == ["*"]  # a whole number or not, by the choice
+    given = {"many.n0": ["1", 0], "many.n2": ["1", 0], "sides.right": 5, "mode": "sized", "mode.size": 7, "mode.x": "y"}
+    prompt = {"1": node("DeclaredAdd", a=["0", 0], b=1, how="plus"), "0": node("DeclaredLater", n=2),
+              "2": node("DeclaredGrows", **given), "3": node("DeclaredShow", value=["2", 0])}  # fmt: skip
+    done = lab.run(prompt)
+    assert done.result.problems == ()
+    (told,) = done.shown("3")
+    many, sides, mode = ast.literal_eval(told)
+    assert many.keys() == {"n0", "n2"}
+    assert sides == {"left": 0, "right": 5}
+    assert mode == {"mode": "sized", "size": 7, "x": "y"}
+    assert "DeclaredGrows" not in lab.run(prompt).calls
+    lacking = lab.check({"2": node("DeclaredGrows", mode="plain"), "3": node("DeclaredShow", value=["2", 0])})
+    assert lacking.node_errors["2"]["errors"][0]["details"] == "many.n0"

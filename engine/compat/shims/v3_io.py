@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, ClassVar
@@ -74,6 +76,21 @@ class Input:
         """Return `(type, options)`."""
         return self.io_type, self.options
 
+    def flat(self) -> Iterator[Input]:
+        """Give the inputs that it stands for: itself."""
+        yield self
+
+    def take(self, values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Take what belongs to it out of values by flat name, and return it as the node is given it."""
+        name = prefix + self.id
+        return {self.id: values.pop(name)} if name in values else {}
+
+    def named(self, id: str, *, optional: bool) -> Input:
+        """Return the same input under another name."""
+        twin = copy.copy(self)
+        twin.id, twin.optional = id, optional
+        return twin
+
 
 class Output:
     """One output."""
@@ -116,6 +133,9 @@ StyleModel, Gligen, UpscaleModel = Custom("STYLE_MODEL"), Custom("GLIGEN"), Cust
 Audio, Video, SVG, Hooks = Custom("AUDIO"), Custom("VIDEO"), Custom("SVG"), Custom("HOOKS")
 LoraModel, LossMap, Voxel, Mesh = Custom("LORA_MODEL"), Custom("LOSS_MAP"), Custom("VOXEL"), Custom("MESH")
 AnyType, BBOX, SEGS, FlowControl = Custom("*"), Custom("BBOX"), Custom("SEGS"), Custom("FLOW_CONTROL")
+MultiCombo, LatentOperation, Accumulation = Custom("COMBO"), Custom("LATENT_OPERATION"), Custom("ACCUMULATION")
+Photomaker, Point, FaceAnalysis = Custom("PHOTOMAKER"), Custom("POINT"), Custom("FACE_ANALYSIS")
+AudioEncoder, AudioEncoderOutput, Webcam = Custom("AUDIO_ENCODER"), Custom("AUDIO_ENCODER_OUTPUT"), Custom("WEBCAM")
 TimestepsRange, HookKeyframes, ModelPatch = Custom("TIMESTEPS_RANGE"), Custom("HOOK_KEYFRAMES"), Custom("MODEL_PATCH")
 
 
@@ -170,6 +190,91 @@ class MatchType:
 
         def __init__(self, template: Any, **options: Any) -> None:
             super().__init__(**options)
+
+
+class Autogrow:
+    """An input that grows: as many of one kind as are connected; the node is given a dict of them."""
+
+    Type = dict[str, Any]
+
+    @dataclass
+    class TemplatePrefix:
+        """Inputs `prefix0`, `prefix1` and so on; `min` of them must be there."""
+
+        input: Input
+        prefix: str
+        min: int = 1
+        max: int = 10
+
+        @property
+        def names(self) -> list[str]:
+            """The names of all."""
+            return [f"{self.prefix}{number}" for number in range(self.max)]
+
+    @dataclass
+    class TemplateNames:
+        """Inputs by these names; the first `min` of them must be there."""
+
+        input: Input
+        names: list[str]
+        min: int = 1
+
+    class Input(Input):
+        """All inputs of a template, `id.name` each."""
+
+        def __init__(self, id: str, template: Any, **options: Any) -> None:
+            super().__init__(id, **options)
+            self.template = template
+
+        def flat(self) -> Iterator[Input]:
+            """Give the inputs of the template."""
+            for number, name in enumerate(self.template.names):
+                least = number >= self.template.min
+                yield self.template.input.named(f"{self.id}.{name}", optional=self.optional or least)
+
+        def take(self, values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+            """Return a dict of those that are there."""
+            found = {name: values.pop(f"{prefix}{self.id}.{name}", None) for name in self.template.names}
+            return {self.id: {name: value for name, value in found.items() if value is not None}}
+
+
+class DynamicCombo:
+    """A choice that brings inputs of its own; the node is given a dict: what was chosen under `id`, and these."""
+
+    @dataclass
+    class Option:
+        """One choice and its inputs."""
+
+        key: str
+        inputs: list[Any]
+
+    class Input(Input):
+        """The choice, and as `id.name` the inputs of all choices, as far as they are given."""
+
+        io_type = "COMBO"
+
+        def __init__(self, id: str, options: list[Any], display_name: str | None = None, **more: Any) -> None:
+            super().__init__(id, display_name, options=[option.key for option in options], **more)
+            self.chosen = {option.key: option.inputs for option in options}
+
+        def flat(self) -> Iterator[Input]:
+            """Give the choice, and each input once; one that differs from choice to choice takes anything."""
+            yield self
+            inner = [each for inputs in self.chosen.values() for given in inputs for each in given.flat()]
+            for name in dict.fromkeys(each.id for each in inner):
+                same = [each for each in inner if each.id == name]
+                one = same[0] if len({str(each.config()) for each in same}) == 1 else Input(name)
+                yield one.named(f"{self.id}.{name}", optional=True)
+
+        def take(self, values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+            """Return the choice with its inputs; those of other choices are left out."""
+            key = values.pop(prefix + self.id, None)
+            found = {self.id: key}
+            for each in self.chosen.get(key[0] if isinstance(key, list) else key, []):
+                found |= each.take(values, f"{prefix}{self.id}.")
+            for name in [name for name in values if name.startswith(f"{prefix}{self.id}.")]:
+                del values[name]
+            return {self.id: found}
 
 
 @dataclass

@@ -32,6 +32,39 @@ class DeclaredAdd(io.ComfyNode):
         return io.NodeOutput(a + b if how == "plus" else a - b)
 
 
+class DeclaredGrows(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        many = io.Autogrow.TemplatePrefix(io.Int.Input("n", force_input=True), prefix="n", min=1, max=3)
+        named = io.Autogrow.TemplateNames(io.Int.Input("m", default=0), names=["left", "right"], min=0)
+        return io.Schema(
+            node_id="DeclaredGrows",
+            category="test/v3",
+            inputs=[
+                io.Autogrow.Input("many", template=many),
+                io.Autogrow.Input("sides", template=named),
+                io.DynamicCombo.Input(
+                    "mode",
+                    options=[
+                        io.DynamicCombo.Option("plain", []),
+                        io.DynamicCombo.Option("sized", [io.Int.Input("size", default=4), io.String.Input("x")]),
+                        io.DynamicCombo.Option("scaled", [io.Float.Input("size", default=0.5)]),
+                    ],
+                ),
+            ],
+            outputs=[io.String.Output(display_name="told")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, many, sides, mode):
+        return mode["mode"]
+
+    @classmethod
+    def execute(cls, many, sides, mode):
+        CALLS.append("DeclaredGrows")
+        return io.NodeOutput(str([many, sides, mode]))
+
+
 class DeclaredSwitch(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -70,7 +103,9 @@ class DeclaredShow(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="DeclaredShow", inputs=[io.MultiType.Input("value", [io.Int, io.Float])], is_output_node=True
+            node_id="DeclaredShow",
+            inputs=[io.MultiType.Input("value", [io.Int, io.Float, io.String])],
+            is_output_node=True,
         )
 
     @classmethod
@@ -80,7 +115,7 @@ class DeclaredShow(io.ComfyNode):
 
 class Pack(ComfyExtension):
     async def get_node_list(self):
-        return [DeclaredAdd, DeclaredSwitch, DeclaredLater, DeclaredShow]
+        return [DeclaredAdd, DeclaredGrows, DeclaredSwitch, DeclaredLater, DeclaredShow]
 
 
 async def comfy_entrypoint():
