@@ -212,3 +212,18 @@ def limit(module: nn.Module, nbytes: int | None) -> int:
         else:
             held.release()
     return kept
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a network computes; its weights may lie elsewhere, in their files."""
+    held = held_of(module)
+    return held[0].device if held else next(module.parameters()).device
+
+
+def addresses(module: nn.Module) -> tuple[int, ...] | None:
+    """Return where the forms that a network computes with lie, or None if some are made anew at each call."""
+    held = {id(h.source): h for h in held_of(module)}
+    if any(h.ready is None or not h.resident for h in held.values()):
+        return None
+    forms = (held[id(p)].ready if id(p) in held else p for p in module.parameters())
+    return tuple(form.data_ptr() for form in forms if form is not None and form.layout is torch.strided)

@@ -146,6 +146,8 @@ class Shelf:
                 case Stream(_, resident):
                     streamed = resident - loaded.base - loaded.patched - loaded.largest
         loaded.allow(streamed)
+        if len(self.actions) > 1:
+            self.backend.free()
 
     def _residents(self) -> list[Resident]:
         return [
