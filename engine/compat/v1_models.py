@@ -1,6 +1,7 @@
 """MODEL, CLIP and VAE as v1 classes touch them for common uses; each stands for a description of ours (`sfumato`).
 
-What is there: clones, attention patches, the wrapper around the network, functions in place of and after guidance;
+What is there: clones, attention patches and replacements, patches on the way up, the wrapper around the network,
+functions in place of and after guidance;
 tokens, encoding and clip skip; encoding and decoding pictures. What is not says so. See docs/comfyui.md.
 """
 
@@ -18,7 +19,7 @@ from engine.errors import BadInput, Unavailable
 from engine.types import Clip, Conditioning, Model, Overlay, Vae
 
 if TYPE_CHECKING:
-    from engine.diffusion.attention import Layer
+    from engine.diffusion.attention import Hook, Layer
     from engine.diffusion.overlay import Call
 
 OPTION = "comfyui"
@@ -26,6 +27,8 @@ POINTS = {
     "attn1_patch": ("inputs", False), "attn2_patch": ("inputs", True),
     "attn1_output_patch": ("projected", False), "attn2_output_patch": ("projected", True),
 }  # fmt: skip
+REPLACED = {"attn1": False, "attn2": True}
+UP = "output_block_patch"
 
 
 @contextmanager
@@ -96,8 +99,8 @@ class V1Model(_Facade):
 
     def set_model_patch(self, patch: Callable[..., Any], name: str) -> None:
         """Add a patch by its place."""
-        if name not in POINTS:
-            raise BadInput(f"A patch at {name!r} is not supported; {', '.join(POINTS)} are.")
+        if name not in (*POINTS, UP):
+            raise BadInput(f"A patch at {name!r} is not supported; {', '.join((*POINTS, UP))} are.")
         self.model_options["transformer_options"].setdefault("patches", {}).setdefault(name, []).append(patch)
 
     def set_model_attn1_patch(self, patch: Callable[..., Any]) -> None:
@@ -115,6 +118,32 @@ class V1Model(_Facade):
     def set_model_attn2_output_patch(self, patch: Callable[..., Any]) -> None:
         """Change what comes out of cross-attention: (out, extra_options) -> out."""
         self.set_model_patch(patch, "attn2_output_patch")
+
+    def set_model_patch_replace(
+        self, patch: Callable[..., Any], name: str, block_name: str, number: int, transformer_index: int | None = None
+    ) -> None:
+        """Put a function in the place of attention `name` (attn1, attn2) of one block, or of one transformer of it."""
+        if name not in REPLACED:
+            raise BadInput(f"A replacement of {name!r} is not supported; {', '.join(REPLACED)} are.")
+        place = (block_name, number) if transformer_index is None else (block_name, number, transformer_index)
+        options = self.model_options["transformer_options"].setdefault("patches_replace", {})
+        options.setdefault(name, {})[place] = patch
+
+    def set_model_attn1_replace(
+        self, patch: Callable[..., Any], block_name: str, number: int, transformer_index: int | None = None
+    ) -> None:
+        """Replace self-attention: (q, k, v, extra_options) -> out, each (B, L, D), between the projections."""
+        self.set_model_patch_replace(patch, "attn1", block_name, number, transformer_index)
+
+    def set_model_attn2_replace(
+        self, patch: Callable[..., Any], block_name: str, number: int, transformer_index: int | None = None
+    ) -> None:
+        """Replace cross-attention: (q, k, v, extra_options) -> out, each (B, L, D), between the projections."""
+        self.set_model_patch_replace(patch, "attn2", block_name, number, transformer_index)
+
+    def set_model_output_block_patch(self, patch: Callable[..., Any]) -> None:
+        """Change what meets on the way up: (h, hsp, transformer_options) -> h, hsp."""
+        self.set_model_patch(patch, UP)
 
     def set_model_unet_function_wrapper(self, unet_wrapper_function: Callable[..., Any]) -> None:
         """Wrap the network: (apply_model, {"input", "timestep", "c", "cond_or_uncond"}) -> the denoised latent."""
@@ -193,14 +222,18 @@ class Patches(Live, Overlay):
 
         options, call = self.content, Call()
         patches = options["transformer_options"].get("patches", {})
-        hooks = tuple(
+        hooks = [
             Hook(POINTS[name][0], _hooked(patch, call, options), _only(POINTS[name][1]))  # type: ignore[arg-type]
             for name, listed in patches.items() if name in POINTS for patch in listed
-        )  # fmt: skip
+        ]  # fmt: skip
+        for name, places in options["transformer_options"].get("patches_replace", {}).items():
+            for place, patch in places.items():
+                hooks += _replacing(_hooked(patch, call, options), REPLACED[name], place)
+        up = tuple(_meeting(patch, options) for patch in patches.get(UP, ()))
         wrapper = options.get("model_function_wrapper")
         around = None if wrapper is None else _around(wrapper, options)
         has_cfg = options.get("sampler_cfg_function") or options.get("sampler_post_cfg_function")
-        return Overlaid(network, call, hooks, around, _combine(options, network) if has_cfg else None)
+        return Overlaid(network, call, tuple(hooks), around, _combine(options, network) if has_cfg else None, up)
 
 
 def copied(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,6 +264,31 @@ def _hooked(patch: Callable[..., Any], call: Call, options: Mapping[str, Any]) -
         return patch(first, *others, extra)
 
     return hook
+
+
+def _replacing(hook: Callable[..., Any], cross: bool, place: tuple[Any, ...]) -> list[Hook]:
+    """Return the hooks that keep q, k and v (B, heads, L, d) of an attention, and give its results for them."""
+    from engine.diffusion.attention import Hook
+
+    kept: list[Any] = []
+
+    def wants(layer: Layer) -> bool:
+        whole = (*block_of(layer.name), int(layer.name.partition("transformer_blocks.")[2].partition(".")[0] or 0))
+        return layer.cross is cross and whole[: len(place)] == place
+
+    def keep(layer: Layer, *parts: Any) -> tuple[Any, ...]:
+        kept[:] = [part.transpose(1, 2).flatten(2) for part in parts]  # to (B, L, heads d)
+        return parts
+
+    return [Hook("qkv", keep, wants), Hook("out", lambda layer, out: hook(layer, *kept), wants)]
+
+
+def _meeting(patch: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    def change(number: int, main: Any, skip: Any) -> tuple[Any, Any]:
+        main, skip = patch(main, skip, {**options["transformer_options"], "block": ("output", number)})
+        return main, skip
+
+    return change
 
 
 def block_of(name: str) -> tuple[str, int]:

@@ -73,7 +73,8 @@ class _Tweaked:
         )
         with ExitStack() as changes:
             for options in self.free:
-                changes.enter_context(_freed(self.network.module, options))
+                module = self.network.module
+                changes.enter_context(meetings(module, freed(module, options)))
             out: Tensor = self.network(x, c_noise, replace(cond, extra=extra))
         return out
 
@@ -81,22 +82,19 @@ class _Tweaked:
 # FreeU ---------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _freed(module: Any, options: Mapping[str, Any]) -> Iterator[None]:
-    """Scale backbone and skip features where they meet (Si et al. 2023, arXiv 2309.11497), for one call.
+Meeting = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(number of the block on the way up, what comes from below, what is copied) -> both, each (B, C, h, w)."""
 
-    Blocks as wide as four or two times the first layer have the factors b1, s1 or b2, s2.
-    """
+
+@contextmanager
+def meetings(module: Any, change: Meeting) -> Iterator[None]:
+    """Change what meets on a U-Net's way up, for one call: features from below and those copied from the way down."""
     if not hasattr(module, "up_blocks"):
-        raise BadInput("FreeU changes U-Nets; this model has none.", field="model")
-    base = int(module.config.block_out_channels[0])
-    factors = {4 * base: (options["b1"], options["s1"]), 2 * base: (options["b2"], options["s2"])}
+        raise BadInput("This patch changes U-Nets; this model has none.", field="model")
     handles, width = [], int(module.config.block_out_channels[-1])
-    for block in module.up_blocks:
-        for resnet in block.resnets:
-            if width in factors:
-                handles.append(resnet.register_forward_pre_hook(_scales(width, *factors[width], options["by_mean"])))
-            width = int(resnet.out_channels)
+    for number, resnet in enumerate(r for block in module.up_blocks for r in block.resnets):
+        handles.append(resnet.register_forward_pre_hook(_parted(number, width, change)))
+        width = int(resnet.out_channels)
     try:
         yield
     finally:
@@ -104,20 +102,36 @@ def _freed(module: Any, options: Mapping[str, Any]) -> Iterator[None]:
             handle.remove()
 
 
-def _scales(width: int, b: float, s: float, by_mean: bool) -> Callable[..., Any]:
+def _parted(number: int, width: int, change: Meeting) -> Callable[..., Any]:
     def hook(resnet: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         joined, *rest = args
-        main, skip = joined[:, :width].clone(), joined[:, width:]  # (B, width + skip, h, w)
-        half = main[:, : width // 2]
+        return (torch.cat(change(number, joined[:, :width], joined[:, width:]), 1), *rest)
+
+    return hook
+
+
+def freed(module: Any, options: Mapping[str, Any]) -> Meeting:
+    """Scale features from below and copied ones (Si et al. 2023, arXiv 2309.11497).
+
+    Features four or two times as wide as the first layer have the factors b1, s1 or b2, s2.
+    """
+    base = int(module.config.block_out_channels[0]) if hasattr(module, "up_blocks") else 0
+    factors = {4 * base: (options["b1"], options["s1"]), 2 * base: (options["b2"], options["s2"])}
+
+    def change(number: int, main: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
+        if main.shape[1] not in factors:
+            return main, skip
+        b, s = factors[main.shape[1]]
+        main, half = main.clone(), main.shape[1] // 2
         factor: Any = b
-        if by_mean:
+        if options["by_mean"]:
             mean = main.mean(1, keepdim=True)
             low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
             factor = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
-        main[:, : width // 2] = half * factor
-        return (torch.cat([main, _low_scaled(skip, s)], 1), *rest)
+        main[:, :half] = main[:, :half] * factor
+        return main, _low_scaled(skip, s)
 
-    return hook
+    return change
 
 
 def _low_scaled(x: Tensor, factor: float) -> Tensor:

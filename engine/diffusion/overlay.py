@@ -1,8 +1,9 @@
-"""Functions of other programs around a network: around its denoising, its guidance and its attention."""
+"""Functions of other programs around a network: around its denoising, its guidance, its attention, on its way up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from engine.diffusion.attention import Hook
 from engine.diffusion.denoiser import Combine, Denoiser, expand
+from engine.diffusion.model_tweaks import Meeting, meetings
 from engine.types import Cond
 
 
@@ -29,13 +31,17 @@ Around = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Cond, Cal
 
 @dataclass(frozen=True, eq=False)
 class Overlaid:
-    """A network with `hooks` on its attention, `around` its denoising and `combine` in place of plain guidance."""
+    """A network with `hooks` on its attention, `around` its denoising and `combine` in place of plain guidance.
+
+    `meetings` change in turn what meets on a U-Net's way up (`model_tweaks.meetings`).
+    """
 
     network: Any
     call: Call
     hooks: tuple[Hook, ...] = ()
     around: Around | None = None
     combine: Combine | None = None
+    meetings: tuple[Meeting, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
@@ -60,10 +66,13 @@ class _Overlaid(Denoiser):
         cond = expand(cond, len(x))
         extra = {**cond.extra, "attention": (*cond.extra.get("attention", ()), *self.overlay.hooks)}
         hooked = Cond(cond.tokens, cond.pooled, extra=extra)
-        if self.overlay.around is None:
-            return super().__call__(x, sigma, hooked)
         plain = super().__call__
-        return self.overlay.around(lambda x, sigma: plain(x, sigma, hooked), x, call.sigma, hooked, call)
+        with ExitStack() as changes:
+            for meeting in self.overlay.meetings:
+                changes.enter_context(meetings(self.overlay.network.module, meeting))
+            if self.overlay.around is None:
+                return plain(x, sigma, hooked)
+            return self.overlay.around(lambda x, sigma: plain(x, sigma, hooked), x, call.sigma, hooked, call)
 
     def each(self, x: Tensor, sigma: float, conds: Sequence[Cond]) -> list[Tensor]:
         """Denoise under each condition; the first counts as what is wanted (0), the others as what is not (1)."""

@@ -72,12 +72,12 @@ def plain(border: Border) -> torch.Tensor:
     return border.sampled("nothing")
 
 
-@pytest.mark.parametrize("kind", ["attn1", "wrapper", "cfg"])
+@pytest.mark.parametrize("kind", ["attn1", "wrapper", "cfg", "replace_none", "replace_same", "up_same"])
 def test_patches_that_do_what_is_done_anyway_change_nothing(border: Border, plain: torch.Tensor, kind: str) -> None:
     torch.testing.assert_close(border.sampled(kind), plain, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["attn2", "attn2_output", "wrapper_half", "post_cfg"])
+@pytest.mark.parametrize("kind", ["attn2", "attn2_output", "wrapper_half", "post_cfg", "replace", "up"])
 def test_patches_act(border: Border, plain: torch.Tensor, kind: str) -> None:
     assert (border.sampled(kind) - plain).abs().mean() > 1e-2
 
@@ -92,11 +92,17 @@ def test_patches_are_told_where_they_are(border: Border) -> None:
 
     border.sampled("wrapper")
     border.sampled("attn2")
+    border.sampled("replace_same")
+    border.sampled("up_same")
     seen = sys.modules["custom_nodes.border"].SEEN
     assert seen["wrapper"][0] == ["c", "cond_or_uncond", "input", "timestep"]
     assert seen["wrapper"][1] == [0, 1]
     assert seen["attn2"]["block"][0] in ("input", "middle", "output")
     assert seen["attn2"]["cond_or_uncond"] == [0, 1]
+    block, (batch, width), keys = seen["replace"]
+    assert (block, batch, keys % 4) == (("middle", 0), 2, 0)
+    assert seen["up"] == {("output", i) for i in range(len(seen["up"]))}
+    assert width > keys
 
 
 def test_a_prompt_is_encoded_as_by_the_core_class(border: Border) -> None:

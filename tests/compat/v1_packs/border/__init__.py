@@ -11,7 +11,8 @@ class BorderPatch:
 
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = ["nothing", "attn2", "attn1", "attn2_output", "wrapper", "wrapper_half", "cfg", "post_cfg"]
+        kinds = ["nothing", "attn2", "attn1", "attn2_output", "wrapper", "wrapper_half", "cfg", "post_cfg", "replace",
+                 "replace_none", "replace_same", "up", "up_same"]  # fmt: skip
         return {"required": {"model": ("MODEL",), "kind": (kinds,)}}
 
     RETURN_TYPES = ("MODEL",)
@@ -38,6 +39,31 @@ class BorderPatch:
 
     def attn2_output(self, model):
         model.set_model_attn2_output_patch(lambda out, extra: out * 0)
+
+    def replace(self, model):
+        model.set_model_attn2_replace(lambda q, k, v, extra: q * 0, "middle", 0)
+
+    def replace_none(self, model):
+        model.set_model_attn2_replace(lambda q, k, v, extra: q * 0, "middle", 0, 7)
+
+    def replace_same(self, model):
+        def attend(q, k, v, extra):
+            heads = extra["n_heads"]
+            SEEN["replace"] = (extra["block"], tuple(q.shape[::2]), k.shape[1])
+            q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+        model.set_model_attn1_replace(attend, "middle", 0)
+
+    def up(self, model):
+        model.set_model_output_block_patch(lambda h, hsp, options: (h, hsp * 0))
+
+    def up_same(self, model):
+        def seen(h, hsp, options):
+            SEEN.setdefault("up", set()).add(options["block"])
+            return h, hsp
+
+        model.set_model_output_block_patch(seen)
 
     def wrapper(self, model):
         def wrap(apply_model, params):
