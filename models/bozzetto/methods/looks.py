@@ -37,13 +37,14 @@ def plug_and_play(bed: Bed, seeds: int) -> Measured:
     nouns = [s.noun for s in told]
     kept, lost = (_outlines(first, x, nouns) for x in (made, plain))
     styled, before = (mean(r.style == s for r, s in zip(read(x), styles, strict=True)) for x in (made, first))
+    mutual = _mutual(bed, seeds)
     figures = (
         Figure("new style (control: the picture before)", styled, 0.8, before, seeds),
         Figure("IoU of the thing's outline and the original's (control: only the new prompt)", mean(kept), 0.7,
                mean(lost), len(kept), "structure", margin=0.1),
-        *(masa := _mutual(bed, seeds)).figures,
+        *mutual.figures,
     )  # fmt: skip
-    return Measured(figures, {"picture": first[0], f"Plug-and-Play, {styles[0]}": made[0], **masa.pictures})
+    return Measured(figures, {"picture": first[0], f"Plug-and-Play, {styles[0]}": made[0], **mutual.pictures})
 
 
 def _mutual(bed: Bed, seeds: int) -> Measured:
