@@ -85,7 +85,7 @@ class Backend:
 
     def record(self, call: Callable[[], Tensor]) -> Callable[[], Tensor]:
         """Record a call that touches the device's memory alone; return what replays it into the same tensor."""
-        stream = torch.cuda.Stream(self.device)
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):

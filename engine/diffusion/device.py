@@ -35,6 +35,7 @@ PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error
 LARGE_VAE = 20_000_000  # the same for autoencoders, whose few parameters are used on many pixels
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+STORED = {"float8": torch.float8_e4m3fn}
 ADDED = ("loras", "embeddings")  # files that are no model of their own
 NOTED = ("modelspec.title", "modelspec.architecture", "ss_base_model_version", "ss_network_dim", "ss_network_alpha")
 EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "bozzetto"
@@ -120,7 +121,8 @@ class ModelManager:
             raise BadFile(f"{described.weights.name} holds no {part}.")
         dtype = DTYPES.get(described.options.get("dtype", ""))
         place = choose_place(part, wanted.parameters, self.device) if dtype is None else Place(dtype, self.device)
-        key = (*(w.digest for w in described.weights.all), part, str(place.dtype), str(place.products))
+        place = replace(place, stored=STORED.get(described.options.get("storage", "")))
+        key = (*(w.digest for w in described.weights.all), part, *map(str, (place.dtype, place.products, place.stored)))
         return key, lambda: family.build(source, part, place)
 
     def _patched(self, described: Any, loaded: Loaded) -> Any:

@@ -4,7 +4,9 @@ A held layer's `weight` is the file's own tensor, mapped and in the file's numbe
 patches read and replace it as they do any parameter. Beside it lies, while there is room, its *ready* form: cast to the
 compute format, on the device, and on a CPU packed as oneDNN's kernels want it, which otherwise happens at every call.
 A layer without one is streamed: it casts some rows at a time at each call and forgets the file's pages again, so that a
-network runs in a fraction of its size. Both give the same numbers.
+network runs in a fraction of its size. Both give the same numbers. A ready form may also be *stored* narrower than it
+multiplies (float8 with a scale per row): half the memory, cast at each call like a streamed one, with that format's
+error.
 """
 
 from __future__ import annotations
@@ -33,16 +35,19 @@ class Held:
     """A layer's weight in its file, and its ready form. `resident`: whether to keep that form once it was made.
 
     `dtype` is what it multiplies in, `around` what layers take and give: bfloat16 products are summed in float32, so
-    that a network whose states stay in float32 loses little by them.
+    that a network whose states stay in float32 loses little by them. `stored`: the format of the ready form, None =
+    as it multiplies; rows are divided by `scale` (rows, 1, ...) to fill that format's range.
     """
 
     source: Tensor
     dtype: torch.dtype
     device: torch.device
     around: torch.dtype
+    stored: torch.dtype | None = None
     mapped: bool = False  # lies in a mapped file, whose pages may be let go
     resident: bool = True
     ready: Tensor | None = None
+    scale: Tensor | None = None
     grid: tuple[int, ...] = ()  # height and width that a convolution was packed for
     version: int = 0
 
@@ -56,7 +61,7 @@ class Held:
     @property
     def nbytes(self) -> int:
         """Bytes of the ready form."""
-        return self.source.numel() * self.dtype.itemsize
+        return self.source.numel() * (self.stored or self.dtype).itemsize
 
     def serves(self, weight: Tensor, x: Tensor) -> bool:
         """Say whether the ready form may stand for `weight`: not if it was replaced or changed, nor for gradients."""
@@ -73,6 +78,8 @@ class Held:
 
     def cast(self, rows: slice = ALL) -> Tensor:
         """Return rows of the weight in the compute format on the device, leaving none of the file's pages behind."""
+        if self.ready is not None and self.scale is not None:
+            return self.ready[rows].to(self.dtype) * self.scale[rows]
         wanted = self.source.detach()[rows]
         made = wanted.to(self.device, self.dtype)
         if self.mapped and made.data_ptr() != wanted.data_ptr():
@@ -82,13 +89,21 @@ class Held:
     def streamed(self, layer: Callable[[Tensor, Tensor | None], Tensor], bias: Tensor | None, dim: int) -> Tensor:
         """Return what `layer` makes of the weight and its bias, a few rows of them at a time; `dim`: that of rows."""
         count = len(self.source)
-        step = max(1, count * SLICE // self.nbytes)
+        step = max(1, count * SLICE // (self.source.numel() * self.dtype.itemsize))
         slices = [slice(i, i + step) for i in range(0, count, step)]
         return torch.cat([layer(self.cast(rows), bias if bias is None else bias[rows]) for rows in slices], dim)
 
+    def narrow(self) -> None:
+        """Make the ready form in the format that it is stored in."""
+        assert self.stored is not None
+        weight = self.cast()
+        most = weight.float().flatten(1).abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny)
+        scale = (most / torch.finfo(self.stored).max).view(-1, *[1] * (weight.ndim - 1)).to(self.dtype)
+        self.ready, self.scale = (weight / scale).to(self.stored), scale
+
     def release(self) -> None:
         """Give the ready form up."""
-        self.ready, self.grid = None, ()
+        self.ready, self.scale, self.grid = None, None, ()
 
 
 class HeldLinear(nn.Linear):
@@ -103,10 +118,12 @@ class HeldLinear(nn.Linear):
             replaced: Tensor = F.linear(input, self.weight.to(input.device, input.dtype), self.bias)
             return replaced
         x, bias = held.narrowed(input, self.bias)
-        if held.ready is None and held.resident:
+        if held.ready is None and held.resident and held.stored:
+            held.narrow()
+        elif held.ready is None and held.resident:
             held.ready = self._packed(held.cast()) if held.packs() else held.cast()
         out: Tensor
-        if held.ready is None:
+        if held.ready is None or held.stored:
             out = held.streamed(partial(F.linear, x), bias, -1)
         elif held.ready.layout is torch.strided:
             out = F.linear(x, held.ready, bias)
@@ -132,15 +149,17 @@ class HeldConv2d(nn.Conv2d):
             replaced: Tensor = self._conv_forward(input, self.weight.to(input.device, input.dtype), self.bias)
             return replaced
         x, bias = held.narrowed(input, self.bias)
-        if held.resident and (held.ready is None or held.grid != x.shape[2:]):
+        if held.resident and held.stored:
+            if held.ready is None:
+                held.narrow()
+        elif held.resident and (held.ready is None or held.grid != x.shape[2:]):
             held.release()  # before the new form is made, so that there are never two
             held.ready = self._packed(held.cast(), x) if held.packs() else held.cast()
             held.grid = tuple(x.shape[2:])
         out: Tensor
-        if held.ready is None and self.groups == 1:
-            out = held.streamed(partial(self._conv_forward, x), bias, 1)
-        elif held.ready is None:
-            out = self._conv_forward(x, held.cast(), bias)
+        if held.ready is None or held.stored:
+            layer = partial(self._conv_forward, x)
+            out = held.streamed(layer, bias, 1) if self.groups == 1 else layer(held.cast(), bias)
         elif held.ready.layout is torch.strided:
             out = self._conv_forward(x, held.ready, bias)
         else:
@@ -183,13 +202,16 @@ def holdable(module: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def hold(layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device, around: torch.dtype) -> None:
+def hold(
+    layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device, around: torch.dtype,
+    stored: torch.dtype | None = None,
+) -> None:  # fmt: skip
     """Make the layers' weights held ones; see `Held`."""
     spans = mapped_files()
     for layer in layers:
         layer.__class__ = KINDS[type(layer)]
         assert isinstance(layer, HeldLinear | HeldConv2d | HeldEmbedding)
-        layer.held = Held(layer.weight, dtype, device, around, mapped=lies_in(layer.weight, spans))
+        layer.held = Held(layer.weight, dtype, device, around, stored, mapped=lies_in(layer.weight, spans))
 
 
 def held_of(module: nn.Module) -> list[Held]:

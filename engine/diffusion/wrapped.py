@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from engine.diffusion.denoiser import Denoiser
+from engine.types import Cond
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +19,11 @@ class Wrapped:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
+
+    def __call__(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
+        """Predict, as the network itself does unless a subclass knows better."""
+        out: Tensor = self.network(x, c_noise, cond)
+        return out
 
     @property
     def denoiser(self) -> Denoiser:

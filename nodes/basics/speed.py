@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 
@@ -37,6 +37,24 @@ def step_cache_model(
     """
     cached: Model = model.with_options(**{step_cache.OPTION: step_cache.StepCache(threshold, longest)})
     return cached
+
+
+@node(category="model/speed", title="Number formats")
+def number_formats(
+    model: Model, compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    storage: Literal["same", "float8"] = "same",
+) -> Model:  # fmt: skip
+    """Choose what the network computes in and what its large weights are kept in.
+
+    Args:
+        model: The model.
+        compute: auto is the fastest that is safe on this device; float32 is the most exact.
+        storage: float8 halves the memory of bfloat16, costs a cast at each step, and changes the picture a little.
+    """
+    chosen: Model = model.with_options(
+        dtype=None if compute == "auto" else compute, storage=None if storage == "same" else storage
+    )
+    return chosen
 
 
 @node(category="model/speed", title="Attention kernel")

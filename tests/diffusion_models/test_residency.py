@@ -73,6 +73,28 @@ def test_a_streamed_weight_is_cast_in_pieces_that_change_nothing(tmp_path, monke
     assert device.largest <= residency.SLICE
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stored_in_float8_it_takes_a_byte_a_weight(tmp_path, dtype):
+    net, plain = made(tmp_path, Place(dtype, stored=torch.float8_e4m3fn))
+    x = torch.randn(2, 16, SIDE)
+    assert residency.limit(net, None) == net.linear.weight.numel() + net.conv.weight.numel()
+    out = net(x.to(dtype))
+    assert all(h.ready.dtype == torch.float8_e4m3fn and h.ready.nbytes == h.nbytes for h in residency.held_of(net))
+    assert close(out, plain(x), 0.05)
+    assert torch.equal(net(x.to(dtype)), out)
+    residency.limit(net, 0)  # streamed from the file it is exact
+    assert close(net(x.to(dtype)), plain(x), 0.02)
+
+
+def test_rows_of_any_size_fill_the_range_of_float8(tmp_path):
+    net, _ = made(tmp_path, Place(torch.float32, stored=torch.float8_e4m3fn))
+    held = net.linear.held
+    held.source = net.linear.weight.float() * torch.logspace(-6, 3, SIDE)[:, None]
+    held.narrow()
+    errors = (held.cast() - held.source).norm(dim=1) / held.source.norm(dim=1)
+    assert float(errors.max()) < 0.04
+
+
 def test_a_part_is_resident(tmp_path):
     net, _ = made(tmp_path, Place(torch.bfloat16))
     assert residency.limit(net, SIDE * SIDE * 2) == SIDE * SIDE * 2

@@ -61,11 +61,15 @@ def number(config: Mapping[str, Any], name: str, default: float) -> float:
 
 @dataclass(frozen=True)
 class Place:
-    """Where weights go: a number format and a device. `products`: a narrower format to multiply in, None = the same."""
+    """Where weights go: a number format and a device.
+
+    `products`: a narrower format to multiply in, `stored`: one to keep large weights in; None = the same.
+    """
 
     dtype: torch.dtype = torch.float32
     device: torch.device = CPU
     products: torch.dtype | None = None
+    stored: torch.dtype | None = None
 
     def put(self, tensor: Tensor) -> Tensor:
         """Move one tensor; integers keep their type."""
@@ -75,7 +79,7 @@ class Place:
         """Say whether a weight stays in its file, with another form of it made for computing."""
         narrow = torch.bfloat16 in (self.dtype, self.products)
         other = tensor.dtype != self.dtype or tensor.device != self.device
-        return tensor.is_floating_point() and (other or narrow)
+        return tensor.is_floating_point() and (other or narrow or self.stored is not None)
 
 
 def assign(module: M, weights: Mapping[str, Tensor], place: Place, what: str) -> M:
@@ -90,7 +94,7 @@ def assign(module: M, weights: Mapping[str, Tensor], place: Place, what: str) ->
     held = {k: layer for k, layer in residency.holdable(module).items() if place.holds(weights[k])}
     put = {k: v if k in held else place.put(v) for k, v in weights.items()}
     module.load_state_dict(put, strict=True, assign=True)
-    residency.hold(held.values(), place.products or place.dtype, place.device, place.dtype)
+    residency.hold(held.values(), place.products or place.dtype, place.device, place.dtype, place.stored)
     return module.eval().requires_grad_(False)
 
 
