@@ -9,6 +9,7 @@ from diffusers.loaders import single_file_utils
 from engine.diffusion import families, schedules
 from engine.diffusion.families.base import open_source
 from engine.diffusion.families.load import Place
+from engine.diffusion.families.names import renamed
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.sample import sample
 from engine.types import Conditioning, Guider, Latent, Model, Noise, Sampler, Weights
@@ -111,7 +112,35 @@ def test_a_picture_is_that_of_the_pipeline(sources, kind, layout):
     assert distance(vae.decode(done.latent.samples)[0], expected) < TOLERANCE
 
 
+ENCODED = {
+    "sd3": lambda pipe: pipe.encode_prompt(PROMPT, None, None)[::2],
+    "flux dev": lambda pipe: pipe.encode_prompt(PROMPT)[:2],
+    "qwen_image": lambda pipe: pipe.encode_prompt(PROMPT)[:1],
+    "wan": lambda pipe: pipe.encode_prompt(PROMPT, max_sequence_length=512)[:1],
+}
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+def test_text_and_autoencoder_are_those_of_the_pipeline(sources, kind):
+    model, clip, vae = parts(sources, kind, "file")
+    pipe = pipeline(kind, model, schedules.get("simple")(model.levels, 1))
+    cond, (tokens, *pooled) = clip.condition(PROMPT), ENCODED[kind](pipe)
+    mask = cond.extra.get("mask", torch.ones(cond.tokens.shape[:2]))
+    assert distance(cond.tokens * mask[:, :, None], tokens) < TOLERANCE
+    assert all(distance(cond.pooled, expected) < TOLERANCE for expected in pooled)
+    pixels = torch.rand(1, 4 * vae.factor, 2 * vae.factor, 3, generator=torch.Generator().manual_seed(1))
+    plain, frames = modern.networks(kind)["vae"], (slice(None), slice(None), *[None] * (kind in ("qwen_image", "wan")))
+    raw = plain.encode((pixels.movedim(-1, 1) * 2 - 1)[frames]).latent_dist.mode()
+    if kind in ("qwen_image", "wan"):
+        mean, deviation = (torch.tensor(getattr(plain.config, f"latents_{n}")) for n in ("mean", "std"))
+        expected = (raw[:, :, 0] - mean[:, None, None]) / deviation[:, None, None]
+    else:
+        expected = (raw - plain.config.shift_factor) * plain.config.scaling_factor
+    assert distance(vae.encode(pixels), expected) < TOLERANCE
+
+
 CONVERTERS = {
+    "wan": single_file_utils.convert_wan_transformer_to_diffusers,
     "sd3": single_file_utils.convert_sd3_transformer_checkpoint_to_diffusers,
     "sana": single_file_utils.convert_sana_transformer_to_diffusers,
     "z_image": single_file_utils.convert_z_image_transformer_checkpoint_to_diffusers,
@@ -125,3 +154,16 @@ def test_names_are_those_of_the_converter(sources, kind):
     converted = CONVERTERS[kind](source.tensors("", lambda key: key.startswith(prefix)))
     assert converted.keys() == plain.keys()
     assert all(torch.equal(converted[key], plain[key]) for key in plain)
+
+
+def test_flux_names_are_those_of_the_converter(sources):
+    """Theirs knows one width, 3072; it cuts rows alone, so that one column of that height is enough."""
+    family, times = families.get("flux"), 3072 // 128
+    source, plain = sources("flux dev", "file"), modern.networks("flux dev")["transformer"]
+    prefix = modern.KINDS["flux dev"].prefixes["transformer"]
+    keys = [k.removeprefix(prefix) for k in source.single if k.startswith(prefix)]
+    tall = {k: torch.randn(times * source.single[prefix + k].shape[0], 1) for k in keys}
+    ours = renamed(tall, family.names(plain.config), family.leaves)
+    converted = single_file_utils.convert_flux_transformer_checkpoint_to_diffusers(dict(tall))
+    assert ours.keys() == converted.keys() == plain.state_dict().keys()
+    assert all(torch.equal(converted[key], ours[key]) for key in ours)
