@@ -1,4 +1,7 @@
-"""The workflows beside the nodes: each is valid, explained, laid out, and runs on the embedded model."""
+"""The workflows beside the nodes: each is valid, explained, laid out, and runs.
+
+They run on the embedded model, or on tiny random ones in place of the checkpoints that people bring.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,28 @@ from engine import graph, pictures, workflow
 from engine.jobs.execute import Engine
 from engine.settings import ROOT, Settings
 from nodes.basics._pixels import resample
+from tests.diffusion_models import tiny, zoo
 from tests.nodes.test_conformance import registry
 
 FILES = sorted(
     p for p in (ROOT / "nodes").rglob("*.json") if json.loads(p.read_text()).get("format", "").startswith("sfumato/")
 )
+OWN = {
+    "sd_xl_base_1.0": "sdxl", "sd_xl_refiner_1.0": "sdxl refiner", "sd-v1-5-inpainting": "sd1 inpaint",
+    "instruct-pix2pix-00-22000": "sd1 instruct",
+}  # fmt: skip
+"""People's own checkpoints -> the tiny models in their place."""
+
 each = pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("ready_made")
-    made = Engine(Settings(data_dir=folder / "data", output_dir=folder / "output", custom_nodes=()))
+    for name, kind in OWN.items():
+        tiny.write_file(folder / "models" / "checkpoints" / f"{name}.safetensors", zoo.ldm_state(kind))
+    places = {f"{name}_dir": folder / name for name in ("data", "output", "models")}
+    made = Engine(Settings(**places, custom_nodes=()))
     yield made
     made.close()
 
@@ -58,6 +71,8 @@ def test_it_is_explained_and_laid_out(file: Path) -> None:
 @each
 def test_it_runs(file: Path, engine: Engine) -> None:
     plain = with_few_steps(read(file))
+    if any(node["type"] == "load_checkpoint" for node in plain["nodes"].values()):
+        make_small(plain)
     result = engine.run(plain)
     assert [str(p) for p in result.problems] == []
     parts = (part for ui in result.ui.values() for part in ui if part["ui"] == "images")
@@ -75,6 +90,13 @@ def with_few_steps(plain: dict[str, Any]) -> dict[str, Any]:
         if "steps" in node["inputs"]:
             node["inputs"]["steps"] = 2
     return plain
+
+
+def make_small(plain: dict[str, Any]) -> None:
+    """Make pictures of 32 pixels where a tiny random model's own size would take long."""
+    small = {"fit_to_model": {"scale": 0.25}, "empty_latent": {"width": 32, "height": 32}}
+    for node in plain["nodes"].values():
+        node["inputs"] |= small.get(node["type"], {})
 
 
 def test_outpainting_leaves_the_old_picture_alone(engine: Engine) -> None:
