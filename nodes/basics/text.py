@@ -38,6 +38,17 @@ def clip_skip(clip: Clip, layer: Annotated[int, Range(1, 32)] = 2) -> Clip:
 
 
 @node(category="text")
+def plain_reading(clip: Clip) -> Clip:
+    """Read prompts without the instruction that a model puts before them, as SANA's own pipeline does negative ones.
+
+    Args:
+        clip: The text encoder; one without an instruction stays as it is.
+    """
+    plain: Clip = clip.with_options(instructed=False)
+    return plain
+
+
+@node(category="text")
 def inspect_tokens(ctx: Context, clip: Clip, text: Annotated[str, Text()] = "") -> str:
     """Show how a prompt is cut into words and tokens, and with which weights.
 
