@@ -21,8 +21,12 @@ PARTIAL: dict[str, str] = {
     "ConditioningSetArea": "The model sees the whole picture, not the area alone.",
     "ConditioningSetAreaPercentage": "The model sees the whole picture, not the area alone.",
     "ConditioningSetMask": "The model sees the whole picture, also with `mask bounds`.",
+    "ControlNetApplyAdvanced": "vae is left aside: networks that read latents (SD 3, Flux) are missing.",
+    "ControlNetLoader": "ControlNet and T2I-Adapter of SD 1, 2 and XL; Control-LoRA and unions are missing.",
     "DifferentialDiffusion": "strength is left aside.",
     "DualCFGGuider": "Patches of the model (PAG and such) are left aside.",
+    "GLIGENLoader": "Layers for boxes with texts.",
+    "GLIGENTextBoxApply": "Boxes are not rounded to cells.",
     "HyperTile": "swap_size and scale_depth are left aside: tiles have one size.",
     "ImageQuantize": "Bayer dithering is missing.",
     "LatentBlend": "Of blend modes there is the normal one.",
@@ -45,7 +49,7 @@ PARTIAL: dict[str, str] = {
 }  # fmt: skip
 # Classes of image workflows that are not here, by what they wait for.
 MISSING: dict[str, tuple[str, ...]] = {
-    "ControlNet, T2I-Adapter and GLIGEN": (
+    "ControlNet of later models, unions": (
         "ControlNetLoader", "DiffControlNetLoader", "ControlNetApply", "ControlNetApplyAdvanced", "ControlNetApplySD3",
         "SetUnionControlNetType", "ControlNetInpaintingAliMamaApply", "GLIGENLoader", "GLIGENTextBoxApply",
     ),
