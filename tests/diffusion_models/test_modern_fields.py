@@ -19,7 +19,8 @@ from engine.diffusion.files import Header, Tensor
 from engine.diffusion.levels import flow
 from engine.diffusion.sample import sample
 from engine.errors import BadFile, BadInput
-from engine.types import Cond, Conditioning, Guider, Latent, Noise, Sampler
+from engine.types import Clip, Cond, Conditioning, Guider, Latent, Noise, Sampler
+from nodes.basics.text import plain_reading
 from tests.diffusion_models import modern
 from tests.diffusion_models.test_modern import MODEL
 
@@ -233,6 +234,7 @@ def test_sana_reads_a_prompt_behind_its_instruction_and_nothing_without(texts):
     states = bare.condition("a zebra")
     assert not torch.allclose(states.tokens[:, 1], told.tokens[:, 1], atol=1e-3)
     assert torch.equal(bare.condition("").tokens, empty.tokens)
+    assert plain_reading(Clip("sana", MODEL.weights)).options == {"instructed": False}
     long = clip.condition("zebra " * 400)
     assert int(long.extra["mask"].sum()) == 300
     assert len(clip._ids(INSTRUCTION)) > 300
@@ -252,6 +254,8 @@ def test_a_missing_tokenizer_is_said(tmp_path, kind):
     path = modern.write_file(tmp_path / "x" / "y.safetensors", kind, {}, ("text_encoder",))
     for folder in (path.parent / "tokenizers").iterdir():
         folder.rename(tmp_path / folder.name)
+    taken = families.recognise(open_source(path))[0].name
+    assert taken == {"pixart alpha": "pixart_sigma"}.get(kind, family.name)  # T5 alone does not say which
     with pytest.raises(BadFile, match=r"Put the tokenizer.json of \S+ into the folder models/tokenizers/"):
         family.build(open_source(path), "clip", Place())
 
