@@ -169,7 +169,7 @@ def _merged(phrases: Sequence[Phrase]) -> tuple[Phrase, ...]:
 
 # Tokens --------------------------------------------------------------------------------------------------------------
 
-_EMBEDDING = re.compile(r"\bembedding:([^\s,()\[\]:]*[^\s,()\[\]:.;!?])")  # a full stop after it ends the sentence
+EMBEDDING = re.compile(r"\bembedding:([^\s,()\[\]:]*[^\s,()\[\]:.;!?])")  # a full stop after it ends the sentence
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,8 @@ class _Unit:
 
 def tokenise(network: TextNetwork, prompt: str) -> Tokens:
     """Turn a prompt into chunks of tokens; a word is cut only if it is longer than a chunk."""
+    if not hasattr(network, "pieces"):
+        raise BadInput("This text encoder reads a prompt as one text, without words apart, unlike CLIP.", field="clip")
     room = network.length - 2
     chunks: list[list[_Unit]] = [[]]
     for phrase in parse(prompt):
@@ -204,7 +206,7 @@ def tokenise(network: TextNetwork, prompt: str) -> Tokens:
 def _units(network: TextNetwork, phrase: Phrase) -> list[_Unit]:
     units: list[_Unit] = []
     text, position = phrase.text or "", 0
-    for match in _EMBEDDING.finditer(text):
+    for match in EMBEDDING.finditer(text):
         units += _words(network, text[position : match.start()], phrase.weight)
         units.append(_embedded(network, match[1], network.vectors(match[1]), phrase.weight))
         position = match.end()

@@ -21,7 +21,7 @@ from engine.diffusion.families import shapes
 from engine.diffusion.families.base import Source
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
-from engine.diffusion.families.text_parts import TextPart
+from engine.diffusion.families.text_parts import TextPart, refuse_skip
 from engine.diffusion.families.tokenizer import folder_of
 from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
@@ -74,6 +74,7 @@ class LlmText:
 
     def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
         """Turn a prompt into a condition: tokens (1, L, D), as long as the prompt."""
+        refuse_skip(skip)
         return Cond(self.read(prompt))
 
     def configured(self, options: Mapping[str, Any]) -> LlmText:

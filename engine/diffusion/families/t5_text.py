@@ -20,7 +20,7 @@ from engine.diffusion.families import shapes
 from engine.diffusion.families.base import Source
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
-from engine.diffusion.families.text_parts import TextPart
+from engine.diffusion.families.text_parts import TextPart, refuse_skip
 from engine.diffusion.families.tokenizer import PIECE, Line, folder_of, line, unigram, unigram_of
 from engine.diffusion.patches import Report
 from engine.diffusion.text import Vectors, no_embeddings
@@ -66,6 +66,7 @@ class T5Text:
 
     def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
         """Turn a prompt into a condition: tokens (1, L, D), and `mask` (1, L), 1 = a token, if the encoder reads it."""
+        refuse_skip(skip)
         states, mask = self.read(prompt)
         return Cond(states, extra={"mask": mask} if self.masked else {})
 

@@ -15,7 +15,7 @@ from engine.diffusion.families.base import Source
 from engine.diffusion.families.clip_text import CLIP_TOKENIZER, ClipText, Reading, build_clip_text
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place
-from engine.errors import BadFile
+from engine.errors import BadFile, BadInput
 
 PROJECTION = "text_projection.weight"
 PLAIN = Reading()
@@ -99,6 +99,12 @@ class ClipPart(TextPart):
         if self.reading.projected and PROJECTION not in weights:
             weights[PROJECTION] = torch.eye(int(config["hidden_size"]), dtype=next(iter(weights.values())).dtype)
         return build_clip_text(config, weights, CLIP_TOKENIZER, place, reading=self.reading, pad=self.pad)
+
+
+def refuse_skip(skip: int | None) -> None:
+    """Refuse to read an earlier layer, of an encoder whose families read one layer alone."""
+    if skip is not None:
+        raise BadInput("CLIP skip is for CLIP; this text encoder is read at one layer. Remove the node.", field="clip")
 
 
 def size_at(source: Source, component: str, prefix: str) -> int:

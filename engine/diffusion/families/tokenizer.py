@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engine.diffusion.families.base import Source
 from engine.diffusion.files import read_config
-from engine.diffusion.text import parse
+from engine.diffusion.text import EMBEDDING, parse
 from engine.errors import BadFile
 
 FOLDER = "tokenizers"  # in the models folder, for files that come without one
@@ -199,9 +199,9 @@ def _byte_pairs(vocabulary: Any, merges: Any, added: list[Any], pattern: str, na
 def line(tokenizer: Tokenizer, prompt: str, length: int, *, pad: int, end: Sequence[int] = ()) -> Line:
     """Read a prompt with its weights (`engine.diffusion.text`) as `length` tokens, cut off or padded, `end` at its end.
 
-    A chunk's beginning, `BREAK`, is a space here: these encoders read one text.
+    A chunk's beginning, `BREAK`, and learnt words are spaces here: these encoders read one text.
     """
-    phrases = [(phrase.text or " ", phrase.weight) for phrase in parse(prompt)]
+    phrases = [(EMBEDDING.sub(" ", phrase.text or " "), phrase.weight) for phrase in parse(prompt)]
     text = "".join(part for part, _ in phrases)
     edges, place = [], 0
     for part, weight in phrases:

@@ -34,6 +34,11 @@ from engine.types import Cond
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 FOLDER = "transformer"
+STEERING = {
+    "attention": "edits of attention", "controls": "ControlNet or T2I-Adapter", "grounding": "grounded boxes",
+    "concat": "second picture",
+}  # fmt: skip
+"""What conditions may carry for U-Nets: to leave it out silently would be another picture than was asked for."""
 NOT_STORED = "not stored in a file; {title} was trained so"
 
 
@@ -137,6 +142,9 @@ class Transformer(ABC):
         return out.to(x)
 
     def _check(self, x: Tensor, cond: Cond) -> None:
+        steered = [what for key, what in STEERING.items() if len(cond.extra.get(key, ()))]
+        if steered:
+            raise BadInput(f"This model is a transformer and takes no {steered[0]}: that is for U-Nets.", field="model")
         if x.shape[1] != self.channels:
             raise BadInput(f"The model works on latents of {self.channels} channels; {x.shape[1]} came.")
         if x.shape[2] % self.patch or x.shape[3] % self.patch:

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3Model
 
 from engine.diffusion.families import shapes
-from engine.diffusion.families.autoencoder import LatentFormat
+from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.base import Source
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.llm_text import LlmPart, LlmText, Template, rope_theta
@@ -91,7 +91,7 @@ class ZImageFamily(TransformerFamily):
     network = ZImageTransformer2DModel
     texts = (Qwen3Part("text_encoder", ("text_encoders.qwen3_4b.transformer.",), template=TEMPLATE, layer=-2,
                        name="qwen3", origin="Qwen/Qwen3-4B"),)  # fmt: skip
-    vae = KlPart(LatentFormat(16, 8, 0.3611, 0.1159))
+    vae = KlPart(KNOWN["flux"])
     sign = ("layers.0.attention.qkv.weight", "layers.0.attention.to_q.weight")
 
     def signs(self, header: Shapes, prefix: str) -> tuple[dict[str, bool], dict[str, bool]]:
