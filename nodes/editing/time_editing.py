@@ -45,7 +45,7 @@ def time_edit_model(
         source: Prompts as people write them, one a line.
         target: What each shall mean, one a line: the same words in the same order, and more.
         strength: How strongly the old meaning is held: small changes more, and more else.
-        relative: Count strength in units of the text's own size, which differs between encoders; try 0.003.
+        relative: Count strength in units of the text's own size, which differs between encoders; try 0.1.
         keys: Change where words look.
         values: Change what words bring.
         templates: Learn the prompts inside sentences too.

@@ -14,6 +14,8 @@ from models.bozzetto.scenes.vocabulary import article
 
 TAUGHT = (("car", "green"), ("tulip", "blue"), ("house", "purple"), ("cake", "yellow"))  # what is left unsaid
 KEPT = "a bus in a city\na penguin in the snow\na cactus in a desert\na red hat on a beach"
+SAID = ("blue", "white", "black", "pink", "green")  # colours that are kept where they are said; red is asked for
+HOLD = 0.1  # at 0.003 the projections change by twice their size, and other things are lost
 ASKED = ("taught", "taught before", "elsewhere", "elsewhere before", "others", "said", "said before")
 EARLY, LATE = 0.1, 0.7
 
@@ -24,8 +26,9 @@ def time_editing(bed: Bed, seeds: int) -> Measured:
     marks: dict[str, list[bool]] = {k: [] for k in ASKED}
     pictures: dict[str, Pixels] = {}
     for k, (noun, colour) in enumerate(TAUGHT):
-        edit = bed("time_edit_model", bed.model, bed.clip, article(noun), article(f"{colour} {noun}"), 0.003,
-                   relative=True, preserve=KEPT)  # fmt: skip
+        kept = "\n".join([KEPT, *(article(f"{c} {noun}") for c in SAID if c != colour)])
+        edit = bed("time_edit_model", bed.model, bed.clip, article(noun), article(f"{colour} {noun}"), HOLD,
+                   relative=True, preserve=kept)  # fmt: skip
         other = TAUGHT[(k + 1) % len(TAUGHT)][0]
         prompts = [prompt_of(noun, "beach"), prompt_of(f"large {noun}", "snow"), prompt_of(other, "beach"),
                    prompt_of(f"red {noun}", "beach")]  # fmt: skip
