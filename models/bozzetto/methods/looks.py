@@ -59,12 +59,12 @@ def _mutual(bed: Bed, seeds: int) -> Measured:
         return ([i is not None and i.colour == w.colour for w, i in pairs],
                 [i is not None and i.centre[0] > w.centre[0] + 16 for w, i in pairs])  # fmt: skip
 
-    (same, moved), (usual, _) = (compared(x) for x in (made, plain))
+    (same, moved), (usual, free) = (compared(x) for x in (made, plain))
     figures = (
         Figure("MasaCtrl: a moved thing has its old colour (control: only the new prompt)", mean(same), 0.85,
                mean(usual), len(same), "look"),
-        Figure("MasaCtrl: the thing has moved to the right (control: before)", mean(moved), 0.7, 0.0, len(moved),
-               "moved"),
+        Figure("MasaCtrl: the thing has moved to the right (control: only the new prompt)", mean(moved), 0.7, mean(free),
+               len(moved), "moved"),
     )  # fmt: skip
     return Measured(figures, {"on the left": first[0], "MasaCtrl, right": made[0]})
 
