@@ -59,8 +59,8 @@ class House:
         return next(worker.pid for worker in self.supervisor.workers() if worker.job == job)
 
 
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S
+def until(true: Callable[[], object], within: float = WAIT_S) -> None:
+    end = time.monotonic() + within
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
