@@ -63,8 +63,8 @@ def _mutual(bed: Bed, seeds: int) -> Measured:
     figures = (
         Figure("MasaCtrl: a moved thing has its old colour (control: only the new prompt)", mean(same), 0.85,
                mean(usual), len(same), "look"),
-        Figure("MasaCtrl: the thing has moved to the right (control: only the new prompt)", mean(moved), 0.7, mean(free),
-               len(moved), "moved"),
+        Figure("MasaCtrl: the thing has moved to the right (control: only the new prompt)", mean(moved), 0.7,
+               mean(free), len(moved), "moved"),
     )  # fmt: skip
     return Measured(figures, {"on the left": first[0], "MasaCtrl, right": made[0]})
 
