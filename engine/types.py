@@ -222,12 +222,12 @@ class Control(Record):
 class Grounding(Record):
     """The layers that read boxes, and until which part of sampling; what a condition carries beside them.
 
-    `cells`: boxes are in cells of the latent; else in fractions of the picture.
+    `pixels`: boxes are in pixels of the result; else in fractions of it.
     """
 
     net: Gligen = field(hash=False)
     end: float = 1.0
-    cells: bool = False
+    pixels: bool = False
 
 
 @dataclass(frozen=True)

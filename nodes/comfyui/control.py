@@ -8,7 +8,7 @@ from typing import Annotated
 from engine.context import Context
 from engine.diffusion.companions import CONTROLS, controlled
 from engine.node import File, Range
-from engine.types import Clip, Conditioning, ControlNet, Gligen, Grounding, Image, Model, Vae
+from engine.types import Clip, Cond, Conditioning, ControlNet, Gligen, Grounding, Image, Model, Vae
 from nodes.comfyui._core import Border, Long, Part, Side, core
 from nodes.control import controlnet as ours
 from nodes.control import gligen as boxes
@@ -16,7 +16,6 @@ from nodes.control.controlnet import Steered
 
 Strength = Annotated[float, Range(0, 10, 0.01)]
 SHARED = "shared_controls"  # in `Cond.extra`: the negative prompt is steered too
-CELL = 8  # pixels that ComfyUI counts as one cell of the latent
 
 
 @core("ControlNetLoader", "loaders", "Load ControlNet Model")
@@ -92,9 +91,8 @@ def gligen_text_box_apply(
         conditioning_to: The prompt.
         gligen_textbox_model: The layers that read boxes.
     """
-    box = tuple(side / CELL for side in (x, y, width, height))
-    grounding = Grounding(gligen_textbox_model, cells=True)
-    return boxes.grounded(conditioning_to, grounding, [box], boxes.pooled(ctx, clip, [text]))
+    grounding = Grounding(gligen_textbox_model, pixels=True)
+    return boxes.grounded(conditioning_to, grounding, [(x, y, width, height)], boxes.pooled(ctx, clip, [text]))
 
 
 def shared(conds: dict[str, Conditioning]) -> dict[str, Conditioning]:
@@ -102,11 +100,10 @@ def shared(conds: dict[str, Conditioning]) -> dict[str, Conditioning]:
     positive = conds.get("positive", Conditioning(()))
     controls = next((c.extra[CONTROLS] for c in positive.conds if SHARED in c.extra), ())
 
-    def told(conditioning: Conditioning) -> Conditioning:
-        conds = (
-            replace(c, extra={**c.extra, CONTROLS: controls}) if controls and CONTROLS not in c.extra else c
-            for c in conditioning.conds
-        )
-        return boxes.without_boxes(Conditioning(tuple(conds)), positive)
+    def told(role: str, cond: Cond) -> Cond:
+        kept = {name: value for name, value in cond.extra.items() if name != SHARED}
+        lacking = role != "positive" and controls and CONTROLS not in kept
+        return replace(cond, extra={**kept, CONTROLS: controls} if lacking else kept)
 
-    return {role: given if role == "positive" else told(given) for role, given in conds.items()}
+    steered = {role: Conditioning(tuple(told(role, c) for c in given.conds)) for role, given in conds.items()}
+    return {r: c if r == "positive" else boxes.without_boxes(c, positive) for r, c in steered.items()}

@@ -134,8 +134,8 @@ class UNet:
                 f"{grounding.net.weights.name} reads texts {layers.text_width} wide, those of the boxes are "
                 f"{texts.shape[-1]} wide: they come from another family's text encoder.", field="positive",
             )  # fmt: skip
-        h, w = call.x.shape[2:]
-        boxes = boxes / boxes.new_tensor([w, h, w, h]) if grounding.cells else boxes
+        h, w = (side * self.factor for side in call.x.shape[2:])
+        boxes = boxes / boxes.new_tensor([w, h, w, h]) if grounding.pixels else boxes
         with layers.standing_in(self.module):
             yield {"gligen": layers.padded(boxes, texts, there, call.x.dtype)}
 
