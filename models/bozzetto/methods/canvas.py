@@ -46,10 +46,10 @@ def multidiffusion(bed: Bed, seeds: int) -> Measured:
     names = [SCENERY[i % len(SCENERY)] for i in range(seeds)]
     prompts = [prompt_of("tree", name) for name in names]
     plain, canvas = bed.guider(bed.texts(prompts)), bed.empty(seeds, WIDE)
-    fused = bed("fuse_windows", plain, RESOLUTION, STRIDE)
+    fused = bed("fuse_windows", plain, RESOLUTION, STRIDE, weight="ramp")
     wide, single = (bed.decode(bed.run(guider, canvas)) for guider in (fused, plain))
     tiles = np.concatenate([bed.sample(prompts, 1000 * (k + 1)) for k in range(WIDE // RESOLUTION)], 2)
-    around = bed.run(bed("fuse_windows", plain, RESOLUTION, STRIDE, wrap=True), canvas)
+    around = bed.run(bed("fuse_windows", plain, RESOLUTION, STRIDE, wrap=True, weight="ramp"), canvas)
     wrapped = np.roll(_wrapped(bed, around), RESOLUTION // 2, 2)  # the seam lies at half a picture
     flat = np.roll(wide, RESOLUTION // 2, 2)
     borders, ends = range(STRIDE, WIDE, STRIDE), [RESOLUTION // 2]
