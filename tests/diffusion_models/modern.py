@@ -185,7 +185,7 @@ def sana() -> dict[str, torch.nn.Module]:
     levels = {"block_out_channels": (16, 16, 32), "layers_per_block": (1, 1, 1), "qkv_multiscales": ((), (), (5,)),
               "block_types": ("ResBlock", "ResBlock", "EfficientViTBlock")}  # fmt: skip
     sides = {f"{side}_{name}": value for name, value in levels.items() for side in ("encoder", "decoder")}
-    vae = AutoencoderDC(attention_head_dim=8, scaling_factor=0.41407, **sides)
+    vae = AutoencoderDC(scaling_factor=0.41407, **sides)
     text = Gemma2Config(vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
                         num_attention_heads=1, num_key_value_heads=1)  # fmt: skip
     return {"transformer": transformer, "vae": vae, "text_encoder": Gemma2Model(text)}

@@ -9,6 +9,7 @@ from diffusers import DDPMScheduler, SanaTransformer2DModel
 
 from engine.diffusion import families, schedules
 from engine.diffusion.families.base import WHOLE, Source, open_source
+from engine.diffusion.families.dc_ae import PUBLISHED
 from engine.diffusion.families.load import Place
 from engine.diffusion.families.names import renamed
 from engine.diffusion.families.pixart_sigma import SCHEDULE, PixArt
@@ -21,7 +22,7 @@ from engine.diffusion.sample import sample
 from engine.errors import BadFile, BadInput
 from engine.types import Clip, Cond, Conditioning, Guider, Latent, Noise, Sampler
 from nodes.basics.text import plain_reading
-from tests.diffusion_models import modern
+from tests.diffusion_models import modern, tiny
 from tests.diffusion_models.test_modern import MODEL
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pipelines warn of much that is not ours
@@ -263,3 +264,60 @@ def test_a_missing_tokenizer_is_said(tmp_path, kind):
 def test_odd_sides_of_z_image_are_refused():
     with pytest.raises(BadInput, match="multiples of 16 pixels"):
         NETWORKS["z_image"]()(torch.zeros(1, 4, 3, 4), torch.zeros(1), Cond(torch.zeros(1, 3, 8)))
+
+
+# SANA's autoencoder --------------------------------------------------------------------------------------------------
+
+DC_NAMES = (
+    (r"(encoder|decoder)\.conv_in\.", r"\1.project_in.conv."), (r"encoder\.conv_out\.", "encoder.project_out.0.conv."),
+    (r"decoder\.norm_out\.", "decoder.project_out.0."), (r"decoder\.conv_out\.", "decoder.project_out.2.conv."),
+    (r"encoder\.down_blocks\.(\d)\.(\d)\.", r"encoder.stages.\1.op_list.\2.main."),
+    (r"decoder\.up_blocks\.(\d)\.(\d)\.", r"decoder.stages.\1.op_list.\2.main."),
+    (r"main\.attn\.to_out\.", "context_module.main.proj.conv."),
+    (r"main\.attn\.norm_out\.", "context_module.main.proj.norm."),
+    (r"main\.attn\.to_qkv_multiscale\.0\.proj_in\.", "context_module.main.aggreg.0.0."),
+    (r"main\.attn\.to_qkv_multiscale\.0\.proj_out\.", "context_module.main.aggreg.0.1."),
+    (r"main\.attn\.to_([qkv])\.weight", r"context_module.main.\1"),
+    (r"main\.conv_out\.conv_(inverted|depth|point)\.", r"local_module.main.\1_conv.conv."),
+    (r"main\.conv_out\.norm\.", "local_module.main.point_conv.norm."), (r"main\.conv([12])\.", r"main.conv\1.conv."),
+    (r"main\.norm\.", "main.conv2.norm."), (r"main\.conv\.", "main.conv.conv."),
+)  # fmt: skip
+"""diffusers' names -> those that it was published with."""
+
+
+def published_dc(state):
+    found = {}
+    for key, value in state.items():
+        for ours, theirs in DC_NAMES:
+            key = re.sub(ours, theirs, key)
+        found[key] = value[:, :, None, None] if "proj.conv" in key else value
+    for key in [k for k in found if k.endswith("context_module.main.q")]:
+        parts = [found.pop(key[:-1] + name) for name in "qkv"]
+        found[f"{key[:-1]}qkv.conv.weight"] = torch.cat(parts)[:, :, None, None]
+    return found
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_dc_ae_loads_from_a_file_of_its_own(tmp_path, published):
+    plain = modern.networks("sana")["vae"]
+    state = published_dc(plain.state_dict()) if published else plain.state_dict()
+    source = open_source(tiny.write_file(tmp_path / "dc.safetensors", {k: v.contiguous() for k, v in state.items()}))
+    assert [f.name for f in families.all_families() if f.recognise(source).yes] == ["dc_ae"]
+    family = families.get("dc_ae")
+    built = family.build(source, "vae", Place())
+    assert family.parts(source)["vae"].options == {"channels": 32, "factor": 4, "width": 32}
+    assert {r.entry: r.value for r in family.card(source)}["latent scale"] == 0.41407
+    assert (PUBLISHED in source.single) is published
+    z = torch.randn(1, 32, 4, 4)
+    expected = (plain.decode(z / 0.41407).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    assert torch.allclose(built.decode(z), expected, atol=1e-6)
+    pixels = torch.rand(1, 16, 16, 3)
+    latents = plain.encode(pixels.movedim(-1, 1) * 2 - 1).latent * 0.41407
+    assert torch.allclose(built.encode(pixels), latents, atol=1e-6)
+
+
+def test_a_dc_ae_without_a_level_is_a_sentence(tmp_path):
+    state = {k: v for k, v in modern.networks("sana")["vae"].state_dict().items() if "up_blocks.1." not in k}
+    source = open_source(tiny.write_file(tmp_path / "dc.safetensors", state))
+    with pytest.raises(BadFile, match="no regular plan"):
+        families.get("dc_ae").card(source)

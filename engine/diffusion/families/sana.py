@@ -28,6 +28,7 @@ from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.llm_text import LlmPart, LlmText, rope_theta
 from engine.diffusion.families.load import Place, number, whole
 from engine.diffusion.families.names import Layer, Names, fused, table
+from engine.diffusion.families.text_parts import refuse_skip
 from engine.diffusion.families.tokenizer import SPACE, VOCABULARY_MAX
 from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, side
 from engine.diffusion.families.vae_parts import KlPart
@@ -106,6 +107,7 @@ class SanaText(LlmText):
 
     def condition(self, prompt: str, *, skip: int | None = None) -> Cond:
         """Turn a prompt into a condition: tokens (1, 300, D) without the instruction's, and `mask` (1, 300)."""
+        refuse_skip(skip)
         text = prompt.lower().strip()
         before = INSTRUCTION if text and self.instructed else ""
         skipped = len(self._ids(before)) or 1
@@ -168,7 +170,7 @@ class GemmaPart(LlmPart):
 
 @dataclass(frozen=True)
 class DcPart(KlPart):
-    """AutoencoderDC, which is read from folders alone."""
+    """AutoencoderDC in a folder; in a file it comes alone (`dc_ae.py`)."""
 
     def place(self, source: Source) -> tuple[str, str] | None:
         """Return component and prefix of its keys."""
