@@ -1,11 +1,13 @@
 """What each published file is taken for, by a few keys of it with their true shapes, and what it is not."""
 
 import pytest
+import torch
 
 from engine.diffusion import families
 from engine.diffusion.families.base import WHOLE, Source, joined
 from engine.diffusion.files import Header, Tensor
 from engine.errors import BadFile
+from tests.diffusion_models import modern
 
 ALL = "model.diffusion_model."
 T5_BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
@@ -149,3 +151,26 @@ def test_autoencoders_of_their_own(tmp_path, name):
 def test_the_autoencoder_of_wan_2_2_5b_is_unknown(tmp_path):
     with pytest.raises(BadFile, match="unknown kind"):
         families.recognise(source(tmp_path, {**WAN_VAE, "decoder.conv1.weight": (1024, 48, 3, 3, 3)}))
+
+
+PUBLISHED = {
+    "SD3.5 medium": ("sd3", {"num_layers": 24, "num_attention_heads": 24, "caption_projection_dim": 1536,
+                             "joint_attention_dim": 4096, "pooled_projection_dim": 2048, "pos_embed_max_size": 384,
+                             "dual_attention_layers": tuple(range(13)), "qk_norm": "rms_norm"}),
+    "Flux.1 dev": ("flux", {"guidance_embeds": True}),
+    "Qwen-Image": ("qwen_image", {}),
+    "Wan 2.1 1.3B": ("wan", {"num_layers": 30, "num_attention_heads": 12, "ffn_dim": 8960}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_config_read_from_shapes_is_the_published_one(name):
+    """Of networks in full size, without memory for their weights, under published and under diffusers' names."""
+    family, config = families.get(PUBLISHED[name][0]), PUBLISHED[name][1]
+    with torch.device("meta"):
+        network = family.network(**config)
+    state = network.state_dict()
+    for named in (state, modern.published(state, family.names(network.config))):
+        found = family.config(Header({key: Tensor("BF16", tuple(t.shape)) for key, t in named.items()}), "")
+        told = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in network.config}
+        assert told == {k: network.config[k] for k in told}
