@@ -76,7 +76,9 @@ PROTOCOL: dict[str, str] = {
     "folder_paths, node_helpers, comfy.utils": "partial: what image packs use; weights are safetensors",
     "comfy.model_management, comfy.samplers": "partial: devices and names; models load by plan",
     "nodes.NODE_CLASS_MAPPINGS, SaveImage, PreviewImage": "partial: core classes answer to any method of theirs",
-    "comfy.sd, comfy.ldm, comfy.model_base, comfy_extras, latent_preview": "missing: the pack says so",
+    "comfy.sd, comfy.ldm, comfy.model_base, latent_preview and others": "partial: can be imported; what is taken from "
+    "them fails once it is used, with a sentence",
+    "comfy_extras, nodes.common_ksampler": "partial: the classes that are here, under their own names",
     "v3: Schema, types, MatchType, MultiType, Autogrow, DynamicCombo, NodeOutput, ui": WORKS,
     "PromptServer: routes, send_sync, prompt handlers": "partial: routes on `--comfyui-port`, answering text, JSON or "
     "bytes; messages to the client of the running prompt, the newest if there are many",

@@ -81,6 +81,12 @@ class Routes:
     def static(self, prefix: str, path: Any, **options: Any) -> None:
         """Leave a folder of files unserved: they belong to another editor."""
 
+    add_static = static
+
+    def add_route(self, method: str, path: str, handler: Handler, **options: Any) -> None:
+        """Declare a handler, as an application's router does."""
+        self.route(method, path)(handler)
+
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._handlers)
 

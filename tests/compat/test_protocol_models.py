@@ -105,6 +105,19 @@ def test_patches_are_told_where_they_are(border: Border) -> None:
     assert width > keys
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_packs_sample_as_the_core_class_does(border: Border, plain: torch.Tensor, parts: bool) -> None:
+    conds = {"positive": ["c", 0], "negative": ["u", 0]}
+    prompt = {
+        "m": node("load_embedded"), "c": node("CLIPTextEncode", clip=["m", 1], text=PROMPT),
+        "u": node("CLIPTextEncode", clip=["m", 1], text=""), "e": node("BorderVae", **VAE),
+        "i": node("EmptyImage", width=64, height=64, batch_size=1, color=0x808080),
+        "s": node("BorderSample", model=["m", 0], latent=["e", 0], parts=parts, **conds),
+    }  # fmt: skip
+    samples = border.outputs(prompt, "s")["s"]["LATENT"].samples
+    torch.testing.assert_close(samples, plain, rtol=1e-3, atol=1e-3)
+
+
 def test_a_prompt_is_encoded_as_by_the_core_class(border: Border) -> None:
     prompt = {
         "m": node("load_embedded"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from PIL import Image
 from engine.compat.graph import CURRENT, Current, GraphBuilder, add_graph_prefix
 from engine.compat.shims import comfy_types, folder_paths, model_management, node_helpers, utils
 from engine.context import Context
-from engine.errors import BadFile, BadInput, Cancelled
+from engine.errors import BadFile, BadInput, Cancelled, Unavailable
 from engine.events import Event, StepProgress
 from engine.settings import Settings
+from tests.compat.v1_lab import V1Lab
 
 
 @pytest.fixture
@@ -134,3 +136,36 @@ def test_small_helpers() -> None:
     any_type = comfy_types.IO.ANY
     assert not (any_type != "IMAGE")  # noqa: SIM202 - what packs ask
     assert comfy_types.IO.IMAGE != "MASK"
+
+
+def test_what_is_not_here_can_be_imported_and_fails_once_it_is_used(lab: V1Lab) -> None:
+    import comfy.ldm.modules.attention as attention
+    from comfy.samplers import CFGGuider
+    from comfy_extras.nodes_mask import MaskComposite
+
+    from nodes import NoSuchClass
+
+    class Mine(attention.SpatialTransformer):
+        pass
+
+    assert MaskComposite.spec.id == "MaskComposite"
+    assert not isinstance(1, CFGGuider)
+    for use in (CFGGuider, CFGGuider.inner.deep, NoSuchClass, Mine):
+        with pytest.raises(Unavailable, match=r"is a part of ComfyUI that Sfumato does not have"):
+            use()
+    with pytest.raises(Unavailable, match=r"^comfy.ldm.modules.attention.SpatialTransformer is"):
+        Mine()
+    with pytest.raises(ImportError):
+        importlib.import_module("comfy_something_else")
+    assert not hasattr(CFGGuider, "__wrapped__")
+
+
+def test_older_names_of_folders_and_lists(lab: V1Lab) -> None:
+    import folder_paths
+
+    import nodes
+
+    assert folder_paths.output_directory == folder_paths.get_output_directory()
+    assert not hasattr(folder_paths, "other_directory")
+    assert nodes.ImageScale.upscale_methods[0] == "nearest-exact"
+    assert nodes.ImageScale.crop_methods == ["disabled", "center"]

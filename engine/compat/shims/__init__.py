@@ -1,14 +1,17 @@
 """Modules under the names that ComfyUI's packs import, written anew from what packs and documentation say of them.
 
-They stand in `sys.modules` of a worker only; see `install`. A name that is not here fails the import of the pack that
-wants it, and the pack is reported with that reason.
+They stand in `sys.modules` of a worker only; see `install`. What modules of ComfyUI's packages do not have is
+`hollow`, and so are those that are not here; a name that another lacks fails the import of the pack that wants it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from types import ModuleType
+
+from engine.compat.shims.hollow import Absence, Finder, absent
 
 HERE = __name__
 # name that packs import -> module of this package; None is a package without content of its own
@@ -41,10 +44,18 @@ def install() -> None:
     for name, source in MODULES.items():
         module = importlib.import_module(f"{HERE}.{source}") if source else _package(name)
         module = sys.modules.setdefault(name, module)
+        if name.startswith("comfy"):
+            module.__dict__.setdefault("__getattr__", partial(_lacking, name))
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
     _add_to_nodes()
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.append(Finder())
+
+
+def _lacking(module: str, name: str) -> Absence:
+    return absent(f"{module}.{name}", name)
 
 
 def _package(name: str) -> ModuleType:

@@ -13,6 +13,7 @@ from engine.compat.core_info import info_of
 from engine.compat.graph import CURRENT
 from engine.compat.shims import folder_paths
 from engine.compat.shims.cli_args import args
+from engine.compat.shims.hollow import absent
 from engine.compat.v1_models import facade
 from engine.compat.v1_spec import V1Class
 from engine.compat.v1_values import from_v1, to_v1
@@ -23,7 +24,7 @@ from engine.types import Saved
 
 __all__ = [
     "EXTENSION_WEB_DIRS", "MAX_RESOLUTION", "NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "PreviewImage",
-    "SaveImage",
+    "SaveImage", "common_ksampler",
 ]  # fmt: skip
 
 MAX_RESOLUTION = 16384
@@ -31,6 +32,8 @@ NODE_CLASS_MAPPINGS: dict[str, Any] = {}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
 EXTENSION_WEB_DIRS: dict[str, str] = {}
 PNG_LEVEL = 4
+STEPS_MAX = 10_000
+LISTED = {"crop": "crop_method"}  # what packs call the list of an input's choices, without its s
 
 
 class CoreNode:
@@ -80,6 +83,7 @@ def settle(registry: Registry) -> None:
                 "RETURN_NAMES": tuple(o.name for o in spec.outputs if o.type != Saved.socket),
                 "CATEGORY": spec.category,
                 "OUTPUT_NODE": spec.output,
+                **{f"{LISTED.get(i.name, i.name)}s": list(i.choices) for i in spec.inputs if i.choices},
             }
             NODE_CLASS_MAPPINGS[name] = type(name, (CoreNode,), body)
             NODE_DISPLAY_NAME_MAPPINGS[name] = spec.title
@@ -92,9 +96,28 @@ def settle_packs(classes: Mapping[str, V1Class]) -> None:
         NODE_DISPLAY_NAME_MAPPINGS.setdefault(name, each.title or name)
 
 
+def common_ksampler(
+    model: Any, seed: int, steps: int, cfg: float, sampler_name: str, scheduler: str, positive: Any, negative: Any,
+    latent: Any, denoise: float = 1.0, disable_noise: bool = False, start_step: int | None = None,
+    last_step: int | None = None, force_full_denoise: bool = False,
+) -> Any:  # fmt: skip
+    """Sample as the class KSampler does; with steps named or without noise, as KSamplerAdvanced."""
+    common = {"model": model, "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler,
+              "positive": positive, "negative": negative, "latent_image": latent}  # fmt: skip
+    if start_step is None and last_step is None and not disable_noise:
+        return NODE_CLASS_MAPPINGS["KSampler"]().execute(seed=seed, denoise=denoise, **common)
+    return NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().execute(
+        noise_seed=seed, add_noise="disable" if disable_noise else "enable", start_at_step=start_step or 0,
+        end_at_step=STEPS_MAX if last_step is None else last_step,
+        return_with_leftover_noise="disable" if force_full_denoise else "enable", **common,
+    )  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
     if name in NODE_CLASS_MAPPINGS:
         return NODE_CLASS_MAPPINGS[name]
+    if name[:1].isupper():  # a class that is not here; our own modules have small letters
+        return absent(f"nodes.{name}", name)
     raise AttributeError(f"nodes has no {name!r} in Sfumato")
 
 

@@ -195,3 +195,11 @@ def get_save_image_path(
     numbers = [int(m[1]) for entry in os.scandir(folder) if (m := pattern.match(entry.name))]
     subfolder = folder.relative_to(Path(output_dir).resolve()).as_posix()
     return str(folder), stem, max(numbers, default=0) + 1, "" if subfolder == "." else subfolder, prefix
+
+
+def __getattr__(name: str) -> str:
+    """Return `input_directory`, `output_directory` or `temp_directory`, as older packs ask for them."""
+    folder = get_directory_by_type(name.removesuffix("_directory")) if name.endswith("_directory") else None
+    if folder is None:
+        raise AttributeError(f"folder_paths has no {name!r} in Sfumato")
+    return folder

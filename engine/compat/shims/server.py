@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from engine.compat.graph import CURRENT
@@ -11,6 +12,12 @@ from engine.compat.pack_routes import Routes
 from engine.errors import NodeFailed
 from engine.events import StepMessage
 from engine.registry import tried
+
+
+class BinaryEventTypes:
+    """Kinds of binary messages; packs name them and send none of their own."""
+
+    PREVIEW_IMAGE, UNENCODED_PREVIEW_IMAGE, TEXT, PREVIEW_IMAGE_WITH_METADATA = 1, 2, 3, 4
 
 
 class PromptServer:
@@ -22,7 +29,8 @@ class PromptServer:
         self.routes = Routes()
         self.client_id: str | None = None
         self.last_node_id: str | None = None
-        self.prompt_queue = self.app = self.loop = None
+        self.prompt_queue = self.loop = None
+        self.app = SimpleNamespace(router=self.routes, add_routes=lambda routes: None)
         self.on_prompt_handlers: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
         self.supports: list[str] = []
 

@@ -85,6 +85,32 @@ class BorderPatch:
         model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] * 0.5)
 
 
+class BorderSample:
+    """Samples as packs do: by the function of ComfyUI's own module, all steps at once or in two parts."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        kinds = {
+            "model": ("MODEL",),
+            "positive": ("CONDITIONING",),
+            "negative": ("CONDITIONING",),
+            "latent": ("LATENT",),
+        }
+        return {"required": {**kinds, "parts": ("BOOLEAN", {"default": False})}}
+
+    RETURN_TYPES = ("LATENT",)
+    FUNCTION = "sample"
+
+    def sample(self, model, positive, negative, latent, parts):
+        from nodes import common_ksampler
+
+        told = (model, 1, 2, 3.0, "euler", "normal", positive, negative)
+        if not parts:
+            return common_ksampler(*told, latent)
+        first = common_ksampler(*told, latent, last_step=1)[0]
+        return common_ksampler(*told, first, disable_noise=True, start_step=1, force_full_denoise=True)
+
+
 class BorderEncode:
     """Encodes a prompt as CLIPTextEncode does."""
 
