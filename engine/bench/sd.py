@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from engine.bench import lossy
 from engine.bench.comfyui import ComfyUI
 from engine.diffusion.bench import FILE, NEGATIVE, PROMPT, SCALE
 from engine.diffusion.bench.timing import REPEATS, Timed, alternating
@@ -47,6 +48,7 @@ def run(steps: int = STEPS, comfyui: str = "", scratch: str = "") -> dict[str, A
             contenders["comfyui"] = lambda seed, prompt: server.picture(FILE, steps, SIDE, seed, prompt)
         figures |= pictures(contenders)
     figures["load"]["diffusers_s"] = load_s
+    figures["lossy"] = lossy.measured(root / "lossy")
     return {**figures, **_ratios(figures), "steps": steps, "side": SIDE, "repeats": REPEATS}
 
 

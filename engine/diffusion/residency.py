@@ -27,7 +27,8 @@ PACKING: Any = torch._C._nn
 HELD_MIN = 1 << 16  # elements; smaller weights are cast at once and for good
 SLICE = 8 << 20  # bytes of a streamed weight that are cast at a time; oneDNN reorders as much once more
 ALL = slice(None)
-READ = (".wo",)  # layers of T5 in transformers, which casts its states to this weight's own format
+READ = (".wo", ".time_embedder.linear_1", "t_embedder.mlp.0")
+"""Layers of T5, Wan and Z-Image to whose weight's own format their classes cast what they give them."""
 
 
 @dataclass(eq=False)
@@ -113,6 +114,10 @@ class HeldLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return x W^T + b."""
+        return _traceable(self, input)
+
+    def compute(self, input: Tensor) -> Tensor:
+        """Do what `forward` says."""
         held = self.held
         if not held.serves(self.weight, input):
             replaced: Tensor = F.linear(input, self.weight.to(input.device, input.dtype), self.bias)
@@ -144,6 +149,10 @@ class HeldConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve x (B, C, h, w)."""
+        return _traceable(self, input)
+
+    def compute(self, input: Tensor) -> Tensor:
+        """Do what `forward` says."""
         held = self.held
         if not held.serves(self.weight, input) or self.padding_mode != "zeros":
             replaced: Tensor = self._conv_forward(input, self.weight.to(input.device, input.dtype), self.bias)
@@ -173,6 +182,22 @@ class HeldConv2d(nn.Conv2d):
             weight, self.padding, self.stride, self.dilation, self.groups, list(x.shape)
         )
         return packed
+
+
+def _traceable(layer: HeldLinear | HeldConv2d, input: Tensor) -> Tensor:
+    """Compute a layer; outside of what torch.compile traces if its weight is packed, which that cannot look into."""
+    if torch.compiler.is_compiling() and layer.held.packs():
+        return _untraced(layer, input)
+    return layer.compute(input)
+
+
+def _computed(layer: HeldLinear | HeldConv2d, input: Tensor) -> Tensor:
+    return layer.compute(input)
+
+
+_untraced: Callable[[HeldLinear | HeldConv2d, Tensor], Tensor] = torch.compiler.disable(  # type: ignore[no-untyped-call]
+    _computed
+)
 
 
 class HeldEmbedding(nn.Embedding):

@@ -21,6 +21,7 @@ from engine.errors import BadInput
 from engine.types import Cond, Overlay
 
 OPTION = "step_cache"
+ENTRIES = 8  # conditions and shapes that are remembered: those of a step, or of the pieces of a large picture
 SEES_LAYERS = ("attention", "controls")  # extras of a condition that reach into the inner levels
 
 
@@ -43,7 +44,7 @@ class StepCache(Overlay):
 class Kept:
     """What the last full step under one condition left: the first level's residual and the inner levels' output."""
 
-    tokens: Tensor
+    cond: Cond
     shape: tuple[int, ...]
     residual: Tensor | None = None
     inner: Tensor | None = None
@@ -70,9 +71,10 @@ class Cached(Wrapped):
     def _kept(self, x: Tensor, cond: Cond) -> Kept:
         """Return what was kept of this condition and shape."""
         for each in self.kept:
-            if each.shape == tuple(x.shape) and torch.equal(each.tokens, cond.tokens):
+            if each.shape == tuple(x.shape) and _same(each.cond, cond):
                 return each
-        self.kept.append(Kept(cond.tokens, tuple(x.shape)))
+        self.kept.append(Kept(cond, tuple(x.shape)))
+        del self.kept[:-ENTRIES]
         return self.kept[-1]
 
     @contextmanager
@@ -103,6 +105,13 @@ class Cached(Wrapped):
         self.calls[reuse[0]] += 1
         if not reuse[0]:
             kept.residual, kept.inner = residual if whole else None, None
+
+
+def _same(a: Cond, b: Cond) -> bool:
+    """Say whether two conditions say the same in words."""
+    if a.pooled is None or b.pooled is None:
+        return a.pooled is b.pooled and torch.equal(a.tokens, b.tokens)
+    return torch.equal(a.tokens, b.tokens) and torch.equal(a.pooled, b.pooled)
 
 
 def change(a: Tensor, b: Tensor) -> float:

@@ -1,5 +1,6 @@
 """The benches' own parts: the random file is what people have, operations are counted right, contenders alternate."""
 
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from engine.bench import comfyui, memory, sd
+from engine.bench import comfyui, lossy, memory, sd
 from engine.diffusion import families
 from engine.diffusion.bench import random_sd, timing
 from engine.diffusion.bench.rates import Flops, Rates, flops_of
@@ -96,3 +97,12 @@ def test_a_peak_is_seen_though_the_process_sets_it_back():
             process.stdin.flush()
             process.stdout.readline()
     assert max(peaks) > 200_000_000 > peaks[-1] > 0
+
+
+def test_what_is_lossy_is_measured_beside_what_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(lossy, "STEPS", 2)
+    ways = {"nothing": ("step_cache_model", {"threshold": 0.0}), "merging": lossy.WAYS["token_merging_0.5"]}
+    monkeypatch.setattr(lossy, "WAYS", ways)
+    found = lossy.measured(tmp_path, lossy.PROMPTS[:1])
+    assert found["nothing"]["psnr_db"] == math.inf
+    assert 5 < found["merging"]["psnr_db"] < 60

@@ -122,6 +122,14 @@ def test_equal_blocks_are_compiled_once_and_for_the_call_alone(unet, compiles):
     assert all(m._compiled_call_impl is None for m in unet.module.modules())
 
 
+def test_packed_weights_are_left_out_of_what_is_compiled(tmp_path):
+    net, _ = made(tmp_path, Place(torch.bfloat16))
+    x = torch.randn(1, 8, SIDE).bfloat16()
+    with torch.no_grad():
+        expected = net(x)
+        assert torch.equal(torch.compile(net, backend="eager")(x), expected)
+
+
 def test_when_compiling_pays():
     assert Payback(0.5, 0.4, 40.0).calls == 400
     assert str(Payback(0.5, 0.4, 40.0)).endswith("instead of 0.500 s: it pays after 400 calls.")

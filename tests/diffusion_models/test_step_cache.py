@@ -1,8 +1,11 @@
 """The step cache: off it changes nothing, on it is the U-Net with its inner levels' output of the step before."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from engine.diffusion import step_cache
 from engine.diffusion.attention import Hook
 from engine.diffusion.step_cache import OPTION, StepCache, change
 from engine.errors import BadInput
@@ -70,9 +73,20 @@ def test_no_more_than_so_many_in_a_row(unet):
 
 def test_conditions_and_shapes_have_entries_of_their_own(unet):
     network = cached(unet, ALL)
-    for x, cond in ((X, COND), (X, OTHER), (torch.cat([X, X], 2), COND)):
+    pooled = [replace(COND, pooled=torch.full((2, 3), value)) for value in (0.0, 1.0)]
+    for x, cond in ((X, COND), (X, OTHER), (torch.cat([X, X], 2), COND), (X, pooled[0]), (X, pooled[1])):
         assert torch.equal(network(x, T, cond), unet(x, T, cond))
-    assert network.calls == [3, 0]
+    assert network.calls == [5, 0]
+    network(X, T, pooled[1])
+    assert network.calls == [5, 1]
+
+
+def test_no_more_than_so_many_entries_are_kept(unet, monkeypatch):
+    monkeypatch.setattr(step_cache, "ENTRIES", 2)
+    network = cached(unet, ALL)
+    for scale in (1, 2, 3):
+        network(X, T, Cond(COND.tokens * scale))
+    assert all(torch.equal(kept.cond.tokens, COND.tokens * n) for kept, n in zip(network.kept, (2, 3), strict=True))
 
 
 def test_what_hooks_see_is_computed(unet):
