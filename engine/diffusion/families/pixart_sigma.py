@@ -22,7 +22,7 @@ from engine.diffusion.families import shapes
 from engine.diffusion.families.autoencoder import LatentFormat
 from engine.diffusion.families.base import WHOLE, Source, Verdict
 from engine.diffusion.families.ldm import Shapes
-from engine.diffusion.families.load import Place, whole
+from engine.diffusion.families.load import Place
 from engine.diffusion.families.names import Layer, Names, fused, table
 from engine.diffusion.families.t5_text import T5Part, T5Text
 from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, side
@@ -109,6 +109,7 @@ class PixArtSigma(TransformerFamily):
     pipeline = "PixArtSigmaPipeline"
     network = PixArtTransformer2DModel
     predicts = "epsilon"
+    own_cells = 128
     why_size = "as many places as its table of positions has"
     tokens = 300
     texts = (PixArtT5("text_encoder", ("text_encoders.t5xxl.transformer.",), length=300),)
@@ -157,7 +158,7 @@ class PixArtSigma(TransformerFamily):
             else ("pos_embed.proj", "proj_out", "caption_projection.linear_1", "transformer_blocks.")
         )  # fmt: skip
         width, patch = side(header, f"{prefix}{entry}.weight", 0), max(1, side(header, f"{prefix}{entry}.weight", 2))
-        cells = math.isqrt(side(header, f"{prefix}pos_embed", 1)) * patch or 128
+        cells = math.isqrt(side(header, f"{prefix}pos_embed", 1)) * patch or self.own_cells
         return {
             "_class_name": "PixArtTransformer2DModel",
             "sample_size": cells,
@@ -176,14 +177,6 @@ class PixArtSigma(TransformerFamily):
     def stretch(self, cells: int) -> float:
         """Return the factor between steps of position and tokens, for a network made for so many cells per side."""
         return cells / 64
-
-    def size(self, source: Source) -> int:
-        """Return the pixels per side that its network was made for: the table of positions has as many places."""
-        place = self._place(source)
-        if place is None:
-            return self.own_size
-        config = source.configs.get(FOLDER) or self.config(source.headers[place[0]], place[1])
-        return whole(config, "sample_size", 128) * self.vae.latents(source).factor
 
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""

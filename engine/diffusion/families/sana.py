@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 from diffusers import SanaTransformer2DModel
-from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import BPE
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import Gemma2Config, Gemma2Model
@@ -29,17 +28,15 @@ from engine.diffusion.families.llm_text import LlmPart, LlmText, rope_theta
 from engine.diffusion.families.load import Place, number, whole
 from engine.diffusion.families.names import Layer, Names, fused, table
 from engine.diffusion.families.text_parts import refuse_skip
-from engine.diffusion.families.tokenizer import SPACE, VOCABULARY_MAX
-from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, side
+from engine.diffusion.families.tokenizer import BEGIN, spaced_pairs
+from engine.diffusion.families.transformer import Transformer, TransformerFamily, side
 from engine.diffusion.families.vae_parts import KlPart
-from engine.diffusion.files import read_config
-from engine.errors import BadFile
 from engine.types import Cond
 
 HEAD, READING_HEADS = 32, (112, 72)  # widths of self- and of cross-attention's heads, the first that divides
 CELLS = 32  # channels of a latent cell
 SHIFT = 3.0
-LENGTH, BEGIN = 300, "<bos>"
+LENGTH = 300
 STRETCH = {64: 1.0, 128: 2.0}  # only networks made for 2048 and 4096 pixels are told positions
 INSTRUCTION = "\n".join(
     [
@@ -158,7 +155,7 @@ class GemmaPart(LlmPart):
 
     def tokens(self, folder: Path) -> Tokenizer:
         """Load its tokenizer."""
-        return gemma_tokenizer(folder)
+        return spaced_pairs(folder)
 
     def built(self, source: Source, config: Mapping[str, Any], weights: Mapping[str, Tensor], place: Place) -> SanaText:
         """Build it; the factor of its embeddings is in no file."""
@@ -184,6 +181,7 @@ class SanaFamily(TransformerFamily):
     title = "SANA architecture"
     order = 140
     network = SanaTransformer2DModel
+    own_cells = 32
     why_size = "as many places as its table of positions has"
     texts = (GemmaPart("text_encoder", ("text_encoders.gemma2_2b.transformer.",), name="gemma2",
                        origin="google/gemma-2-2b-it"),)  # fmt: skip
@@ -222,7 +220,7 @@ class SanaFamily(TransformerFamily):
         )  # fmt: skip
         width, patch = side(header, f"{prefix}{entry}.weight", 0), max(1, side(header, f"{prefix}{entry}.weight", 2))
         head = next((h for h in READING_HEADS if width % h == 0), HEAD)
-        cells = math.isqrt(side(header, f"{prefix}pos_embed", 1)) * patch or 32
+        cells = math.isqrt(side(header, f"{prefix}pos_embed", 1)) * patch or self.own_cells
         return {
             "_class_name": "SanaTransformer2DModel",
             "sample_size": cells,
@@ -240,14 +238,6 @@ class SanaFamily(TransformerFamily):
             "mlp_ratio": side(header, f"{prefix}{block}0.{inverted}.weight", 0) / 2 / max(1, width),
             "qk_norm": "rms_norm_across_heads" if f"{prefix}{block}0.{norm}.weight" in header else None,
         }
-
-    def size(self, source: Source) -> int:
-        """Return the pixels per side that its network was made for."""
-        place = self._place(source)
-        if place is None:
-            return self.own_size
-        config = source.configs.get(FOLDER) or self.config(source.headers[place[0]], place[1])
-        return whole(config, "sample_size", 32) * self.vae.latents(source).factor
 
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""
@@ -273,25 +263,6 @@ def _names(layers: int) -> Iterator[tuple[str, str | Layer]]:
         yield f"{theirs}attn.qkv", fused(f"{ours}attn1.", ("to_q", "to_k", "to_v"))
         yield f"{theirs}cross_attn.kv_linear", fused(f"{ours}attn2.", ("to_k", "to_v"))
         yield from ((theirs + a, ours + b) for a, b in BLOCK.items())
-
-
-def gemma_tokenizer(folder: Path) -> Tokenizer:
-    """Load Gemma's tokenizer out of its tokenizer.json: byte pairs of text whose spaces are letters."""
-    plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
-    model, added = plain.get("model"), plain.get("added_tokens")
-    vocabulary, merges = (model.get("vocab"), model.get("merges")) if isinstance(model, dict) else (None, None)
-    if not isinstance(vocabulary, dict) or not isinstance(merges, list) or not isinstance(added, list):
-        raise BadFile(f"The tokenizer.json in {folder.name} is of another kind than this model's (BPE).")
-    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges if isinstance(m, str | list)]
-    fits = all(len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys() for m in pairs)
-    if not fits or not {BEGIN, "<unk>"} <= vocabulary.keys() or not all(type(i) is int for i in vocabulary.values()):
-        raise BadFile(f"The tokenizer in {folder.name} is damaged: its merges do not fit its vocabulary.")
-    made = Tokenizer(BPE(vocab=vocabulary, merges=pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    made.normalizer = normalizers.Replace(" ", SPACE)
-    made.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
-    known = [t for t in added if isinstance(t, dict) and t.get("content") in vocabulary]
-    made.add_tokens([AddedToken(t["content"], special=bool(t.get("special")), normalized=False) for t in known])
-    return made
 
 
 FAMILY = SanaFamily()

@@ -30,6 +30,8 @@ VOCABULARY_MAX = 64 << 20  # bytes
 PIECE = "spiece_model"  # a tensor in which some files carry their tokenizer
 SPACE = "\u2581"  # SentencePiece's
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+BEGIN = "<bos>"  # Gemma's
+FLAGS = ("special", "normalized", "lstrip", "rstrip", "single_word")  # of an added token
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def byte_pairs(folder: Path, pattern: str) -> Tokenizer:
     """Load a tokenizer of byte pairs (Radford et al. 2019, GPT-2) on NFC text, which `pattern` cuts into words."""
     if (folder / "tokenizer.json").is_file():
-        plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
-        model, added = plain.get("model"), plain.get("added_tokens") or []
-        if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(added, list):
-            raise BadFile(f"The tokenizer.json in {folder.name} is of another kind than this model's (BPE).")
-        return _byte_pairs(model.get("vocab"), model.get("merges"), added, pattern, folder.name)
+        return _byte_pairs(*_pairs_from_json(folder), pattern, folder.name)
     vocabulary = read_config(folder / "vocab.json", limit=VOCABULARY_MAX)
     settings = read_config(folder / "tokenizer_config.json")
     try:
@@ -175,12 +173,7 @@ def byte_pairs(folder: Path, pattern: str) -> Tokenizer:
 
 def _byte_pairs(vocabulary: Any, merges: Any, added: list[Any], pattern: str, name: str) -> Tokenizer:
     """Build it of a vocabulary, merges (texts or pairs) and added tokens `{"id", "content", "special"}`."""
-    if not isinstance(vocabulary, dict) or not isinstance(merges, list):
-        raise BadFile(f"The tokenizer in {name} lacks its vocabulary or merges.")
-    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges if isinstance(m, str | list)]
-    whole = all(isinstance(i, int) and i >= 0 for i in vocabulary.values())
-    if not whole or not all(len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys() for m in pairs):
-        raise BadFile(f"The tokenizer in {name} is damaged: its merges do not fit its vocabulary.")
+    pairs = _checked(vocabulary, merges, name)
     made = Tokenizer(BPE(vocab=vocabulary, merges=pairs, fuse_unk=False, byte_fallback=False))
     made.normalizer = normalizers.NFC()
     words = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
@@ -191,6 +184,42 @@ def _byte_pairs(vocabulary: Any, merges: Any, added: list[Any], pattern: str, na
         if made.token_to_id(token["content"]) != token["id"]:
             raise BadFile(f"The tokenizer in {name} is damaged: its token {token['content'][:20]!r} is out of place.")
     return made
+
+
+def spaced_pairs(folder: Path) -> Tokenizer:
+    """Load Gemma's kind of tokenizer out of a tokenizer.json: pairs of letters, where a space is one, else of bytes."""
+    vocabulary, merges, added = _pairs_from_json(folder)
+    pairs = _checked(vocabulary, merges, folder.name)
+    if not {BEGIN, UNKNOWN} <= vocabulary.keys():
+        raise BadFile(
+            f"The tokenizer in {folder.name} lacks {BEGIN} or {UNKNOWN}: it is of another kind than this model's."
+        )
+    made = Tokenizer(BPE(vocab=vocabulary, merges=pairs, unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizers.Replace(" ", SPACE)
+    made.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    known = [t for t in added if isinstance(t, dict) and t.get("content") in vocabulary]
+    made.add_tokens([AddedToken(t["content"], **{flag: bool(t.get(flag)) for flag in FLAGS}) for t in known])
+    return made
+
+
+def _pairs_from_json(folder: Path) -> tuple[Any, Any, list[Any]]:
+    """Take vocabulary, merges and added tokens out of a tokenizer.json."""
+    plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
+    model, added = plain.get("model"), plain.get("added_tokens") or []
+    if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(added, list):
+        raise BadFile(f"The tokenizer.json in {folder.name} is of another kind than this model's (BPE).")
+    return model.get("vocab"), model.get("merges"), added
+
+
+def _checked(vocabulary: Any, merges: Any, name: str) -> list[tuple[str, str]]:
+    """Return merges (texts or pairs) as pairs; BadFile if they do not fit their vocabulary."""
+    if not isinstance(vocabulary, dict) or not isinstance(merges, list):
+        raise BadFile(f"The tokenizer in {name} lacks its vocabulary or merges.")
+    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges if isinstance(m, str | list)]
+    whole = all(isinstance(i, int) and i >= 0 for i in vocabulary.values())
+    if not whole or not all(len(m) == 2 and {*m, "".join(m)} <= vocabulary.keys() for m in pairs):
+        raise BadFile(f"The tokenizer in {name} is damaged: its merges do not fit its vocabulary.")
+    return [(left, right) for left, right in pairs]
 
 
 # Lines ---------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from engine.diffusion.denoiser import Denoiser, Prediction, taken
 from engine.diffusion.families import ldm, shapes
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
 from engine.diffusion.families.ldm import Shapes
-from engine.diffusion.families.load import Place, assign, number, on_meta
+from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.families.names import Names, renamed
 from engine.diffusion.families.text_parts import TextPart, size_at
 from engine.diffusion.families.vae_parts import VaePart, vae_size
@@ -163,8 +163,9 @@ class Transformer(ABC):
 class TransformerFamily(ABC):
     """A family of transformers; see `base.Family`.
 
-    `network`: class of its network in diffusers; `own_size`: pixels per side that it was made for, and `why_size`, what
-    says so; `predicts`: the same in words; `texts`: its text encoders in the order in which they are joined.
+    `network`: class of its network in diffusers; `own_size`: pixels per side that it was made for, or `own_cells` of
+    latents where its config may say others (`sample_size`), and `why_size`, what says so; `predicts`: what it does, in
+    words; `texts`: its text encoders in the order in which they are joined.
     """
 
     name: str
@@ -172,6 +173,7 @@ class TransformerFamily(ABC):
     order: int
     network: Any
     own_size = 1024
+    own_cells = 0
     why_size = NOT_STORED
     predicts = "velocity"
     texts: tuple[TextPart, ...]
@@ -212,7 +214,11 @@ class TransformerFamily(ABC):
 
     def size(self, source: Source) -> int:
         """Return the pixels per side that its network was made for."""
-        return self.own_size
+        place = self._place(source)
+        if place is None or not self.own_cells:
+            return self.own_size
+        config = source.configs.get(FOLDER) or self.config(source.headers[place[0]], place[1])
+        return whole(config, "sample_size", self.own_cells) * self.vae.latents(source).factor
 
     def completed(self, module: Any, place: Place) -> Any:
         """Return the network with what no file carries, such as tables of positions: it was made without memory."""
