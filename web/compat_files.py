@@ -31,6 +31,7 @@ VERSION = "0.3.64"  # of ComfyUI, whose dialect this is
 KINDS = ("input", "output", "temp")
 CHUNK = 2**18
 PICTURES = {"webp": "WEBP", "jpeg": "JPEG"}
+NO_PARTS = ("/workflow_templates", "/i18n", "/global_subgraphs", "/node_replacements")  # of packs
 
 
 def routes() -> list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]]:
@@ -46,7 +47,11 @@ def routes() -> list[tuple[str, str, Callable[[web.Request], Awaitable[web.Strea
         ("GET", "/models/{folder}", models_in),
         ("GET", "/system_stats", system_stats),
         ("GET", "/features", features),
+        ("GET", "/view_metadata/{folder}", metadata),
+        ("GET", "/experiment/models", folders),
+        ("GET", "/experiment/models/{folder}", files_in),
         ("GET", "/extensions", nothing),
+        *[("GET", path, empty) for path in NO_PARTS],
         ("GET", "/users", users),
     ]
 
@@ -265,6 +270,27 @@ async def models_in(request: web.Request) -> web.Response:
     return web.json_response(found[folder])
 
 
+async def metadata(request: web.Request) -> web.Response:
+    """Return what a safetensors file says of itself."""
+    from web.compat import ask
+
+    asked = {"kind": request.match_info["folder"], "name": request.query.get("filename", "")}
+    return web.json_response(await ask(request.app[PARTS], "comfyui_metadata", asked))
+
+
+async def folders(request: web.Request) -> web.Response:
+    """List the kinds of weights; where their folders lie stays with the server."""
+    return web.json_response([{"name": kind, "folders": []} for kind in await _names(request)])
+
+
+async def files_in(request: web.Request) -> web.Response:
+    """List the weights of a kind, as later versions do."""
+    found = (await _names(request)).get(request.match_info["folder"])
+    if found is None:
+        raise NotFound(f"There is no folder {request.match_info['folder'][:80]!r} of models.")
+    return web.json_response([{"name": name, "pathIndex": 0} for name in found])
+
+
 async def system_stats(request: web.Request) -> web.Response:
     """Return what this server runs on, without its paths."""
     memory, parts = _memory(), request.app[PARTS]
@@ -292,6 +318,11 @@ async def features(request: web.Request) -> web.Response:
 async def nothing(request: web.Request) -> web.Response:
     """Return an empty list: packs add nothing to the editor here."""
     return web.json_response([])
+
+
+async def empty(request: web.Request) -> web.Response:
+    """Return an empty object: packs bring no templates, words, blueprints or replacements here."""
+    return web.json_response({})
 
 
 async def users(request: web.Request) -> web.Response:

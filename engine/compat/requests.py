@@ -66,6 +66,12 @@ def info(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def metadata(engine: Worker, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata in the header of the weights `name` of a `kind`."""
+    found: dict[str, Any] = engine.models.library.metadata(asked["kind"], asked["name"])
+    return found
+
+
 def route(asked: dict[str, Any]) -> dict[str, Any]:
     """Answer a request to a pack's own address; see `engine.compat.pack_routes.Routes.answer`."""
     return PromptServer.instance.routes.answer(asked)

@@ -166,10 +166,9 @@ class Caller:
         if isinstance(values, ExecutionBlocker):
             values = (values,) * len(self.node.returns)
         values = tuple(values) if isinstance(values, (list, tuple)) else (values,) if values is not None else ()
-        if len(values) < len(self.node.returns):
-            if values or not plain.keys() & {"ui", "expand"}:
-                raise NodeFailed(f"{self.spec.title} gave {len(values)} outputs and declares {len(self.node.returns)}.")
+        if not values and plain.keys() & {"ui", "expand"}:
             values = (None,) * len(self.node.returns)
+        values += tuple(map(self._missing, range(len(values), len(self.node.returns))))
         values = values[: len(self.node.returns)]
         ui = v1_ui.saved(current.context, plain.get("ui") or {}) if self.node.is_output else None
         shown_too = (ui,) if ui is not None else ()
@@ -179,6 +178,11 @@ class Caller:
             return unfolding.expansion((*values, *shown_too), outputs)
         kept = [self._output(v, o.type, o.list, seen) for v, o in zip(values, outputs, strict=False)]
         return Outputs((*kept, *shown_too))
+
+    def _missing(self, slot: int) -> ExecutionBlocker:
+        """Return what stands for an output that the class declares and did not give; who needs it is told."""
+        name = self.spec.outputs[slot].name
+        return ExecutionBlocker(f"{self.spec.title} declares an output {name} and did not give it.")
 
     def _output(self, value: Any, kind: str, is_list: bool, seen: Mapping[int, str]) -> Any:
         if not is_list:

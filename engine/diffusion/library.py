@@ -73,6 +73,11 @@ class Library:
         beside = (path.with_name(path.name.removesuffix(SUFFIX) + ending) for ending in PICTURES)
         return next((picture for picture in beside if picture.is_file()), None)
 
+    def metadata(self, kind: str, name: str) -> dict[str, str]:
+        """Return what weights say of themselves in their headers."""
+        headers = open_source(self._known(kind, name)).headers.values()
+        return {key: text for header in headers for key, text in header.metadata.items()}
+
     def state(self, kind: str) -> str:
         """Return a digest of what lies in the folders of a kind, by names, sizes and times."""
         stamps = {name: _stamp(path) if path.exists() else "gone" for name, path in self.paths(kind).items()}

@@ -123,6 +123,7 @@ class JobExecutor:
             "comfyui_check": lambda asked: comfyui.check(self.engine, asked),
             "comfyui_info": lambda asked: comfyui.info(self.engine, asked),
             "comfyui_models": lambda _: comfyui.models(self.engine),
+            "comfyui_metadata": lambda asked: comfyui.metadata(self.engine, asked),
             "comfyui_route": comfyui.route,
             "tokens": lambda asked: self.engine.tokens(**asked),
         }

@@ -33,10 +33,13 @@ class Engine:
     """As much of a worker's engine as the requests need."""
 
     def __init__(self, lab: V1Lab) -> None:
-        self.registry, self.files, self.models = lab.registry, lab.files, self
+        self.registry, self.files, self.models, self.library = lab.registry, lab.files, self, self
 
     def kinds(self) -> list[str]:
         return ["checkpoints", "embeddings"]
+
+    def metadata(self, kind: str, name: str) -> dict[str, str]:
+        return {kind: name}
 
     def names(self, kind: str) -> list[str]:
         return ["word.safetensors"] if kind == "embeddings" else []
@@ -45,7 +48,7 @@ class Engine:
 @pytest.fixture
 async def served(lab: V1Lab, tmp_path: Path) -> AsyncIterator[Served]:
     engine = Engine(lab)
-    answers = {"comfyui_check": requests.check, "comfyui_info": requests.info}
+    answers = {"comfyui_check": requests.check, "comfyui_info": requests.info, "comfyui_metadata": requests.metadata}
 
     def request(name: str, payload: Any = None) -> Future[Any]:
         reply: Future[Any] = Future()
@@ -327,6 +330,11 @@ async def test_small_routes(served: Served) -> None:
 
     assert await get("/embeddings") == ["word"]
     assert await get("/api/models") == ["checkpoints", "embeddings"]
+    assert await get("/experiment/models") == [{"name": k, "folders": []} for k in ("checkpoints", "embeddings")]
+    assert await get("/experiment/models/embeddings") == [{"name": "word.safetensors", "pathIndex": 0}]
+    assert await get("/view_metadata/embeddings?filename=word.safetensors") == {"embeddings": "word.safetensors"}
+    for path in ("/workflow_templates", "/i18n", "/global_subgraphs", "/node_replacements"):
+        assert await get(path) == {}
     assert await get("/models/embeddings") == ["word.safetensors"]
     assert (await served.client.get("/models/nowhere")).status == 404
     assert (await get("/object_info/TestAdd"))["TestAdd"]["output_name"] == ["sum"]

@@ -303,3 +303,13 @@ def test_open_links_survive_the_way_into_a_workflow(lab: V1Lab) -> None:
     workflow, report = from_api(prompt, lab.registry.specs)
     assert "extra" in workflow.nodes["2"].inputs
     assert report.in_state("unknown") == []
+
+
+def test_an_output_that_is_not_given_stops_only_who_needs_it(lab: V1Lab) -> None:
+    done = lab.run({"1": node("TestShort", value=3), "2": node("TestShow", value=["1", 0]),
+                    "3": node("TestShow", value=["1", 1])})  # fmt: skip
+    assert done.result.state == "done"
+    assert done.shown("2") == ["3"]
+    assert [(e.node, e.note) for e in done.kinds("step_skipped")] == [
+        ("3", "TestShort declares an output second and did not give it."),
+    ]  # fmt: skip

@@ -63,6 +63,16 @@ def test_the_file_in_the_models_folder_is_found_by_itself(home):
     assert "old.safetensors" not in ModelManager(home / "models", home / "data", embedded=home).names("checkpoints")
 
 
+def test_weights_say_what_their_headers_say(home):
+    file = home / "models" / "loras" / "told.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    save_file({"a": torch.zeros(1)}, file, metadata={"ss_tag": "cat"})
+    library = ModelManager(home / "models", home / "data", embedded=home).library
+    assert library.metadata("loras", "told.safetensors") == {"ss_tag": "cat"}
+    with pytest.raises(NotFound):
+        library.metadata("loras", "../told.safetensors")
+
+
 def test_the_state_of_a_kind_follows_its_files(home):
     library = ModelManager(home / "models", home / "data", embedded=home).library
     word = home / "models" / "embeddings" / "cat.safetensors"

@@ -56,6 +56,22 @@ class TestNumber:
 
 
 @noted
+class TestShort:
+    """Declares more outputs than it gives, as some packs do."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": ("INT", {"default": 0})}}
+
+    RETURN_TYPES = ("INT", "INT")
+    RETURN_NAMES = ("first", "second")
+    FUNCTION = "give"
+
+    def give(self, value):
+        return (value,)
+
+
+@noted
 class TestAdd:
     @classmethod
     def INPUT_TYPES(cls):
