@@ -160,7 +160,7 @@ def qwen_tokenizer() -> Qwen2Tokenizer:
 
 
 def wan() -> dict[str, torch.nn.Module]:
-    transformer = WanTransformer3DModel(num_layers=2, num_attention_heads=1, text_dim=256, ffn_dim=64, freq_dim=32)
+    transformer = WanTransformer3DModel(num_layers=2, num_attention_heads=1, text_dim=256, ffn_dim=64, freq_dim=512)
     text = UMT5EncoderModel(UMT5Config(**T5))
     return {"transformer": transformer, "vae": AutoencoderKLWan(**VIDEO), "text_encoder": text}
 

@@ -1,10 +1,16 @@
 """What each published file is taken for, by a few keys of it with their true shapes, and what it is not."""
 
+import contextlib
+import re
+from random import Random
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine.diffusion import families
-from engine.diffusion.families.base import WHOLE, Source, joined
+from engine.diffusion.families.base import WHOLE, Source, joined, open_source
+from engine.diffusion.families.load import Place
 from engine.diffusion.files import Header, Tensor
 from engine.errors import BadFile
 from tests.diffusion_models import modern
@@ -174,3 +180,47 @@ def test_a_config_read_from_shapes_is_the_published_one(name):
         found = family.config(Header({key: Tensor("BF16", tuple(t.shape)) for key, t in named.items()}), "")
         told = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in network.config}
         assert told == {k: network.config[k] for k in told}
+
+
+@pytest.mark.parametrize("kind", ["sd3", "flux dev", "qwen_image", "wan"])
+def test_a_header_of_any_shapes_is_recognised_or_refused(tmp_path, kind):
+    """Tensors go missing, change shape or take huge numbers into their names; never a crash, never a long loop."""
+    family, random = families.get(modern.KINDS[kind].family), Random(kind)
+    names = family.names(modern.networks(kind)["transformer"].config)
+    whole = open_source(modern.write_file(tmp_path / "whole.safetensors", kind, names)).single
+    signs = [key for key in whole if key.endswith(family.sign) or "conv1" in key or "relative_attention" in key]
+    for _ in range(60):
+        shapes = dict(whole.items())
+        for key in random.sample(sorted(shapes), 3) + random.sample(signs, 1):
+            shape = tuple(random.choice([0, 1, 4, 64, 1 << 40]) for _ in range(random.randrange(5)))
+            match random.randrange(3):
+                case 0:
+                    shapes.pop(key, None)
+                case 1:
+                    shapes[key] = Tensor("F32", shape)
+                case 2:
+                    shapes[re.sub(r"\d+", "9" * random.choice([1, 4, 5000]), key, count=1)] = Tensor("F32", shape)
+        changed = Source(tmp_path / "x.safetensors", {WHOLE: Header(shapes)})
+        for name in ("", family.name):
+            with contextlib.suppress(BadFile):
+                found, _ = families.recognise(changed, name=name)
+                assert found.name == family.name
+                assert found.card(changed)
+                assert found.parts(changed)
+
+
+LOST = {
+    "transformer_blocks.0.norm1.linear.bias": ("model", "transformer does not fit its file: 1 missing"),
+    "encoder.block.1.layer.1.DenseReluDense.wo.weight": ("clip", "T5 encoder does not fit its file: 1 missing"),
+    "encoder.block.0.layer.0.SelfAttention.q.weight": ("clip", "text encoder 2 lacks layers that its kind has"),
+}
+
+
+@pytest.mark.parametrize("key", LOST)
+def test_what_is_missing_is_named(tmp_path, key):
+    part, sentence = LOST[key]
+    family, source = families.get("flux"), modern.write_file(tmp_path / "a.safetensors", "flux dev", {})
+    state = {k: v for k, v in load_file(source).items() if not k.endswith(key)}
+    save_file(state, tmp_path / "b.safetensors")
+    with pytest.raises(BadFile, match=sentence):
+        family.build(open_source(tmp_path / "b.safetensors"), part, Place())

@@ -13,6 +13,7 @@ from engine.context import Context
 from engine.diffusion import families
 from engine.diffusion.device import ModelManager
 from engine.diffusion.families.text_parts import ClipPart
+from engine.diffusion.residency import HELD_MIN
 from engine.errors import BadFile, BadInput
 from nodes.basics import load
 from nodes.basics.flow import embedded_guidance, shift_levels
@@ -127,15 +128,16 @@ def test_a_table_is_not_shifted(ctx):
         shift_levels(ctx, found.model, 2.0)
 
 
-def test_weights_keep_their_format_until_they_are_used(ctx):
+@pytest.mark.parametrize("kind", ["flux dev", "qwen_image", "wan", "z_image"])
+def test_weights_keep_their_format_until_they_are_used(ctx, kind):
     models = ctx.models.library.models_dir
-    whole = load_file(models / "checkpoints" / written(ctx, "flux dev"))
+    whole = load_file(models / "checkpoints" / written(ctx, kind))
     save_file({k: v.bfloat16() for k, v in whole.items()}, models / "checkpoints" / "narrow.safetensors")
-    found, full = (load.load_checkpoint(ctx, f"{n}.safetensors") for n in ("narrow", "flux dev "))
+    found, full = (load.load_checkpoint(ctx, name) for name in ("narrow.safetensors", written(ctx, kind)))
     with ctx.models.use(found.model) as network:
-        block = network.module.transformer_blocks[0]
-        assert block.ff.net[2].weight.dtype == torch.bfloat16
-        assert block.ff.net[2].bias.dtype == torch.float32
+        large = [p for p in network.module.parameters() if p.ndim == 2 and p.numel() >= HELD_MIN]
+        assert torch.bfloat16 in {p.dtype for p in large}
+        assert {p.dtype for p in network.module.parameters() if p.ndim == 1} == {torch.float32}
     narrow, wide = picture(ctx, *found), picture(ctx, *full)
     assert 0 < float((narrow - wide).norm() / wide.norm()) < 0.1
 

@@ -32,12 +32,12 @@ class Layer:
         """Return the tensor (rows, ...) by the path of our layer."""
         if not self.ours:
             return {}
+        shares = self.shares or (1,) * len(self.ours)
+        if not tensor.ndim or len(tensor) % sum(shares):
+            return {"/".join(self.ours): tensor}  # it does not divide: left over, which `load.assign` names
         if self.swapped:
             return {self.ours[0]: torch.cat(tensor.chunk(2)[::-1])}
-        shares = self.shares or (1,) * len(self.ours)
-        unit, rest = divmod(len(tensor), sum(shares))
-        if rest:
-            return {"/".join(self.ours): tensor}  # it does not divide: left over, which `load.assign` names
+        unit = len(tensor) // sum(shares)
         parts = torch.functional.split(tensor, [unit * share for share in shares])
         return dict(zip(self.ours, parts, strict=True))
 

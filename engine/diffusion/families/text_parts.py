@@ -67,7 +67,10 @@ class TextPart(ABC):
         if there is None:
             raise BadFile(f"{source.path.name} does not hold the {self.folder.replace('_', ' ')} that it needs.")
         component, prefix = there
-        config = source.configs.get(component) or self.config(source.headers[component], prefix)
+        try:
+            config = source.configs.get(component) or self.config(source.headers[component], prefix)
+        except (LookupError, ValueError) as error:
+            raise BadFile(f"The {self.folder.replace('_', ' ')} lacks layers that its kind has: {error}.") from error
         weights = source.tensors(component, lambda key: key.startswith(prefix))
         return self.built(source, config, {k.removeprefix(prefix): v for k, v in weights.items()}, place)
 
