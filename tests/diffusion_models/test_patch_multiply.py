@@ -80,7 +80,7 @@ def test_oft_turns_the_outputs_in_blocks(kind, bound):
 
 def test_oft_rescales_what_it_turned():
     made = {"oft_blocks": 0.3 * random(b=(4, 3, 3))["b"]}
-    turned, _, weight = change((12, 8), alpha=None, **made)
+    turned, _, weight = change((12, 8), "oft_unet_", alpha=None, **made)  # as kohya names it
     factors = random(m=(12, 1))["m"]
     delta, _, _ = change((12, 8), alpha=None, **made, rescale=factors)
     assert np.allclose(weight + delta, factors.numpy() * (weight + turned), atol=1e-5)
