@@ -34,7 +34,7 @@ from models.bozzetto.scenes import RESOLUTION
 
 FACTORS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)
 REAL_SCALE = 5.0
-CROSS, ITSELF, SWAPPED = 0.8, 0.2, 0.2  # parts of the steps: words, places, and the word that is swapped
+CROSS, ITSELF, SWAPPED = 0.8, 0.4, 0.2  # parts of the steps: words, places, and the word that is swapped
 
 
 class _Pairs:
