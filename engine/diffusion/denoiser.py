@@ -133,6 +133,13 @@ def taken(cond: Cond, rows: slice) -> Cond:
     return replace(cond, **{name: cut(getattr(cond, name)) for name in _NETWORK_SEES})
 
 
+def in_halves(network: Network, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
+    """Call a network on half a batch at a time, where memory is short; `cond` has a row for each sample."""
+    middle = len(x) // 2
+    halves = (slice(middle), slice(middle, None))
+    return torch.cat([network(x[half], c_noise[half], taken(cond, half)) for half in halves])
+
+
 def stack(conds: Sequence[Cond]) -> Cond | None:
     """Join conditions along the batch, or return None if their shapes or extras differ."""
     try:

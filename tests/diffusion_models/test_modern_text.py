@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from engine.diffusion.files import Header
 from engine.diffusion.text import tokenise
 from engine.errors import BadFile, BadInput
 from tests.diffusion_models import modern
-from tests.diffusion_models.test_modern_conventions import ADAPTERS, COND
+from tests.diffusion_models.test_modern_conventions import ADAPTERS, COND, FluxNetwork
 
 TEXT = "a photo of the zebra,  on grass!"
 
@@ -150,3 +151,9 @@ def test_what_is_for_clip_and_unets_is_refused(tmp_path):
         ADAPTERS["flux"](x, times, type(COND)(torch.zeros(1, 3, 5)))
     with pytest.raises(BadInput, match="16 channels; 4 came"):
         ADAPTERS["flux"](x[:, :4], times, COND)
+    with pytest.raises(BadInput, match="known by its family"):
+        ADAPTERS["flux"].configured({"prediction": "v"})
+    pooling = replace(ADAPTERS["flux"], module=FluxNetwork())
+    pooling.module.config.pooled_projection_dim = 768
+    with pytest.raises(BadInput, match="needs a pooled text state"):
+        pooling(x, times, COND)

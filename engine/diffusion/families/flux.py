@@ -67,11 +67,6 @@ SINGLE = {
 class Flux(Transformer):
     """FluxTransformer2DModel, told s; `cond.extra["guidance"]` is what a distilled one is told to follow."""
 
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.joint_attention_dim)
-
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Return eps - x0."""
         rows, columns = x.shape[2] // 2, x.shape[3] // 2

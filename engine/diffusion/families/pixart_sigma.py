@@ -55,11 +55,7 @@ class PixArt(Transformer):
     """PixArtTransformer2DModel, told the timestep, and in alpha the size (`cond.extra["sizes"]`, as SDXL)."""
 
     prediction: ClassVar[Prediction] = "eps"
-
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.caption_channels)
+    reads: ClassVar[str] = "caption_channels"
 
     def configured(self, options: Mapping[str, Any]) -> PixArt:
         """Return this network: its noise levels are those of a table, without a shift."""

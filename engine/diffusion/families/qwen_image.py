@@ -76,11 +76,6 @@ class QwenImage(Transformer):
     """QwenImageTransformer2DModel, told s."""
 
     @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.joint_attention_dim)
-
-    @property
     def denoiser(self) -> Denoiser:
         """The network as D(x, sigma, cond) -> x0, guided by `restored`."""
         return Denoiser(self, self.levels, self.prediction, combine=restored)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SanaTransformer2DModel
@@ -79,10 +79,7 @@ BLOCK = {
 class Sana(Transformer):
     """SanaTransformer2DModel, told 1000 s times a factor of its own."""
 
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.caption_channels)
+    reads: ClassVar[str] = "caption_channels"
 
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Return eps - x0."""

@@ -59,11 +59,6 @@ TEXT = {"attn.proj": "attn.to_add_out", "attn.ln_q": "attn.norm_added_q", "attn.
 class SD3(Transformer):
     """SD3Transformer2DModel, told 1000 s; `cond.tokens` are states of CLIP, padded, then of T5."""
 
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.joint_attention_dim)
-
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Return eps - x0."""
         out: Tensor = self.module(
@@ -94,7 +89,6 @@ class StableDiffusion3(TransformerFamily):
     network = SD3Transformer2DModel
     texts = TEXTS
     vae = KlPart(KNOWN["sd3"])
-
     sign = ("joint_blocks.0.context_block.attn.qkv.weight", "time_text_embed.text_embedder.linear_1.weight")
 
     def signs(self, header: Shapes, prefix: str) -> tuple[dict[str, bool], dict[str, bool]]:
@@ -107,7 +101,7 @@ class StableDiffusion3(TransformerFamily):
             "x_embedder.proj.weight with 16 inputs": side(header, entry, 1) == 16,
             "pos_embed": f"{prefix}pos_embed" in header or f"{prefix}pos_embed.pos_embed" in header,
         }
-        return signs, {"a ControlNet": any("controlnet" in key or "controlnet_blocks" in key for key in header)}
+        return signs, {"a ControlNet": any("controlnet" in key for key in header)}
 
     def config(self, header: Shapes, prefix: str) -> dict[str, Any]:
         """Read the network's config from shapes: heads are 64 wide, and 3.5 norms queries and keys."""

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from engine.diffusion import levels as noise_levels
-from engine.diffusion.denoiser import Denoiser, Prediction, taken
+from engine.diffusion.denoiser import Denoiser, Prediction, in_halves
 from engine.diffusion.families import ldm, shapes
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
 from engine.diffusion.families.ldm import Shapes
@@ -83,11 +82,12 @@ class Transformer(ABC):
     patched: Callable[[], AbstractContextManager[None]] = nullcontext
     reports: tuple[Report, ...] = ()
     prediction: ClassVar[Prediction] = "flow"
+    reads: ClassVar[str] = "joint_attention_dim"  # what its config calls the width of text states
 
     @property
-    @abstractmethod
     def text_width(self) -> int:
         """Width of the text states that it reads."""
+        return int(getattr(self.module.config, self.reads))
 
     @abstractmethod
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
@@ -110,6 +110,8 @@ class Transformer(ABC):
 
     def configured(self, options: Mapping[str, Any]) -> Transformer:
         """Return this network with what a Model's options say in place of its file: `shift`."""
+        if options.keys() & {"prediction", "zero_snr"}:
+            raise BadInput("What a transformer predicts is known by its family: remove the node that says another.")
         if "shift" not in options:
             return self
         return replace(self, levels=noise_levels.flow(shift=float(options["shift"])), sized=None)
@@ -118,15 +120,9 @@ class Transformer(ABC):
         """Predict from x (B, C, h, w) at c_noise (B,), for a flow 1000 s, under a condition with B rows."""
         self._check(x, cond)
         whole = partial(self._predict, x, c_noise, cond)
-        smaller = () if len(x) == 1 else (partial(self._halves, x, c_noise, cond),)
+        smaller = () if len(x) == 1 else (partial(in_halves, self, x, c_noise, cond),)
         out: Tensor = relieved(whole, *smaller)
         return out
-
-    def _halves(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
-        """Do the same half a batch at a time."""
-        middle = len(x) // 2
-        halves = (slice(middle), slice(middle, None))
-        return torch.cat([self(x[half], c_noise[half], taken(cond, half)) for half in halves])
 
     def _predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         weight = next(p for p in self.module.parameters() if p.ndim == 1)  # larger ones may be held in their file
@@ -158,6 +154,9 @@ class Transformer(ABC):
                 f"The model reads text {self.text_width} wide, the conditioning is {cond.tokens.shape[-1]} wide: "
                 "it comes from another family's text encoder."
             )
+        pooled = getattr(self.module.config, "pooled_projection_dim", None)
+        if pooled is not None and (cond.pooled is None or cond.pooled.shape[-1] != pooled):
+            raise BadInput("The model needs a pooled text state, as its own text encoders give; this has another.")
 
 
 class TransformerFamily(ABC):

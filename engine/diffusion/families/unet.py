@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.diffusion import attention, companions, levels
 from engine.diffusion.companions import Call, Companions
-from engine.diffusion.denoiser import Denoiser, Prediction, taken
+from engine.diffusion.denoiser import Denoiser, Prediction, in_halves
 from engine.diffusion.families import ldm
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
 from engine.diffusion.levels import Levels
@@ -75,15 +75,9 @@ class UNet:
         self._check(x, cond)
         whole = partial(self._predict, x, c_noise, cond)
         paired = "attention" in cond.extra  # hooks may look from one half of the batch to the other
-        smaller = () if paired or len(x) == 1 else (partial(self._halves, x, c_noise, cond),)
+        smaller = () if paired or len(x) == 1 else (partial(in_halves, self, x, c_noise, cond),)
         out: Tensor = relieved(whole, *smaller)
         return out
-
-    def _halves(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
-        """Do the same half a batch at a time."""
-        middle = len(x) // 2
-        halves = (slice(middle), slice(middle, None))
-        return torch.cat([self(x[half], c_noise[half], taken(cond, half)) for half in halves])
 
     def _predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         parameter = self.module.conv_in.weight

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from diffusers import WanTransformer3DModel
 from torch import Tensor
@@ -43,10 +43,7 @@ ATTENTION = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0", "norm_q": "
 class Wan(Transformer):
     """WanTransformer3DModel, told 1000 s; text states of padding are zero."""
 
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.text_dim)
+    reads: ClassVar[str] = "text_dim"
 
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Return eps - x0."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import ZImageTransformer2DModel
@@ -47,10 +47,7 @@ STACKS = ("layers", "noise_refiner", "context_refiner")
 class ZImage(Transformer):
     """ZImageTransformer2DModel, which takes a list of pictures of one frame (C, 1, h, w)."""
 
-    @property
-    def text_width(self) -> int:
-        """Width of the text states that it reads."""
-        return int(self.module.config.cap_feat_dim)
+    reads: ClassVar[str] = "cap_feat_dim"
 
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
         """Return eps - x0."""
