@@ -20,8 +20,9 @@ A new family is one new file in this folder that ends in `FAMILY = ...`; no list
    Where LoRA files name layers as an original layout does, `module.names_elsewhere` says so (`patches.key_table`).
    A family with a transformer is a `transformer.TransformerFamily`, `sd3.py` the example: `network` (diffusers' class),
    `sign` (a key of each layout), `signs`, `config` (from shapes), `names` (published layers -> diffusers', `names.py`),
-   `texts` (`text_parts.TextPart`: CLIP, T5), `vae` (`vae_parts.KlPart`), `joined` (texts as one), and `adapted`: a
-   `Transformer` whose `predict` is the call of the module; `completed` recomputes tables that no file carries.
+   `texts` (`text_parts.TextPart`: CLIP, T5, `llm_text.LlmPart`), `vae` (`vae_parts.KlPart`, `video_vae.VideoPart`),
+   `joined` (texts as one), and `adapted`: a `Transformer` whose `predict` is the call of the module; `completed`
+   recomputes tables that no file carries. Tests: a kind in `tests/diffusion_models/modern.py` and a stand-in.
 4. `parts`: what is there, its number of parameters, and the options of its description: of a model `channels`,
    `factor`, `size` (pixels per side that it was made for), of a vae `channels`, `factor`, `width` (`decode_widths`).
 5. A `card`: one `Reason` per entry, with what in the file says so.

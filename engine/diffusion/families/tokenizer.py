@@ -54,8 +54,8 @@ def folder_of(source: Source, component: str, name: str, origin: str) -> Path:
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise BadFile(
-            f"{source.path.name} comes without its tokenizer. Put the tokenizer.json of {origin} into the folder "
-            f"models/{FOLDER}/{name}, or load the model from a diffusers folder.", field="file",
+            f"The text encoder needs its tokenizer, which is not shipped. Put the tokenizer.json of {origin} into the "
+            f"folder models/{FOLDER}/{name}, or load the model from a diffusers folder.", field="file",
         )  # fmt: skip
     return found
 
@@ -69,7 +69,8 @@ def unigram(folder: Path) -> Tokenizer:
         plain = read_config(folder / "tokenizer.json", limit=VOCABULARY_MAX)
         return _unigram(*_from_json(plain, folder.name), folder.name)
     try:
-        data = (folder / "spiece.model").read_bytes()
+        with (folder / "spiece.model").open("rb") as file:
+            data = file.read(VOCABULARY_MAX)
     except OSError as error:
         raise BadFile(f"{folder.name} holds neither tokenizer.json nor spiece.model: {error.strerror}.") from error
     return unigram_of(data, f"{folder.name}/spiece.model")

@@ -15,6 +15,7 @@ from engine.diffusion.families.autoencoder import Autoencoder, LatentFormat, bui
 from engine.diffusion.families.base import WHOLE, Part, Reason, Source, Verdict
 from engine.diffusion.families.load import Place
 from engine.diffusion.families.vae_parts import FOLDER
+from engine.errors import BadFile
 
 MEAN = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922,
         -0.9497, 0.2503, -0.2921)  # fmt: skip
@@ -56,7 +57,10 @@ class VideoPart:
         _, prefix = self.place(source) or (WHOLE, "")
         weights = {k.removeprefix(prefix): v for k, v in source.tensors(WHOLE, lambda k: k.startswith(prefix)).items()}
         if PUBLISHED in weights:
-            weights = ldm.converters.convert_wan_vae_to_diffusers(weights)
+            try:
+                weights = ldm.converters.convert_wan_vae_to_diffusers(weights)
+            except (ValueError, IndexError) as error:
+                raise BadFile(f"The autoencoder's layers are named as none of its kind: {error}.") from error
         return build_autoencoder(config, weights, place)
 
     def _config(self, source: Source) -> Mapping[str, Any]:
