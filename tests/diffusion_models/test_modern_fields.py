@@ -1,5 +1,6 @@
 """PixArt, SANA and Z-Image: their conventions against a closed form, their names, and what tells their files apart."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -199,6 +200,44 @@ def test_sana_1_5_norms_queries_and_keys(tmp_path):
     assert all(torch.equal(back[key], value) for key, value in made.state_dict().items())
     header = Header({key: Tensor("F32", tuple(value.shape)) for key, value in state.items()})
     assert family.config(header, "")["qk_norm"] == "rms_norm_across_heads"
+
+
+def test_sana_of_large_pictures_is_told_positions(tmp_path):
+    made = SanaTransformer2DModel(
+        num_attention_heads=7, num_cross_attention_heads=2, cross_attention_dim=224, num_layers=1, caption_channels=64,
+        sample_size=64, interpolation_scale=1.0,
+    ).eval()  # fmt: skip
+    family = families.get("sana")
+    state = modern.published(made.state_dict(), family.names({"num_layers": 1})) | {
+        "pos_embed": torch.zeros(1, 4096, 1)
+    }
+    source = open_source(tiny.write_file(tmp_path / "2k.safetensors", state))
+    network = family.build(source, "model", Place())
+    x, cond = torch.randn(1, 32, 64, 64), Cond(torch.randn(1, 5, 64), extra={"mask": torch.ones(1, 5)})
+    expected = made(x, cond.tokens, torch.tensor([500.0]), encoder_attention_mask=cond.extra["mask"]).sample
+    assert torch.allclose(network(x, torch.tensor([500.0]), cond), expected, atol=1e-5)
+    assert family.parts(source)["model"].options["size"] == 2048
+
+
+def test_first_folders_of_pixart_name_their_network_otherwise(tmp_path):
+    path = modern.write_folder(tmp_path / "old", "pixart alpha")
+    config = json.loads((path / "transformer/config.json").read_text())
+    del config["use_additional_conditions"]
+    old = {**config, "_class_name": "Transformer2DModel", "num_vector_embeds": None, "double_self_attention": False}
+    (path / "transformer/config.json").write_text(json.dumps(old))
+    family, _ = families.recognise(open_source(path))
+    assert family.name == "pixart_alpha"
+    network = family.build(open_source(path), "model", Place())
+    assert network.module.use_additional_conditions
+    assert network.module.pos_embed.pos_embed.shape == (1, 64 * 64, 144)
+
+
+def test_pixart_takes_no_shift_and_no_other_prediction():
+    network = NETWORKS["pixart"]()
+    assert network.configured({}) is network
+    for options in ({"shift": 3.0}, {"prediction": "v"}):
+        with pytest.raises(BadInput, match="remove the node"):
+            network.configured(options)
 
 
 # Text ----------------------------------------------------------------------------------------------------------------

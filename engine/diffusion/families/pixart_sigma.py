@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from diffusers import PixArtTransformer2DModel
-from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from tokenizers import normalizers
 from torch import Tensor
 
@@ -25,9 +24,10 @@ from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place
 from engine.diffusion.families.names import Layer, Names, fused, table
 from engine.diffusion.families.t5_text import T5Part, T5Text
-from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, side
+from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, positioned, side
 from engine.diffusion.families.unet import levels_of
 from engine.diffusion.families.vae_parts import KlPart
+from engine.errors import BadInput
 from engine.types import Cond
 
 HEAD = 72
@@ -58,7 +58,10 @@ class PixArt(Transformer):
     reads: ClassVar[str] = "caption_channels"
 
     def configured(self, options: Mapping[str, Any]) -> PixArt:
-        """Return this network: its noise levels are those of a table, without a shift."""
+        """Return this network; BadInput for a shift, since its noise levels are those of a table."""
+        if "shift" in options:
+            raise BadInput("PixArt's noise levels are those of a table: remove the node that shifts them.")
+        super().configured(options)
         return self
 
     def predict(self, x: Tensor, c_noise: Tensor, cond: Cond) -> Tensor:
@@ -180,12 +183,7 @@ class PixArtSigma(TransformerFamily):
 
     def completed(self, module: Any, place: Place) -> Any:
         """Compute the table of positions."""
-        embed, config = module.pos_embed, module.config
-        positions = get_2d_sincos_pos_embed(
-            config.num_attention_heads * config.attention_head_dim, embed.height, base_size=embed.base_size,
-            interpolation_scale=embed.interpolation_scale, output_type="pt",
-        )  # fmt: skip
-        embed.register_buffer("pos_embed", positions.float()[None].to(place.device), persistent=False)
+        positioned(module.pos_embed, module.inner_dim, place)
         return module
 
     def adapted(self, module: Any, schedule: Mapping[str, Any], source: Source) -> PixArt:

@@ -29,7 +29,7 @@ from engine.diffusion.families.load import Place, number, whole
 from engine.diffusion.families.names import Layer, Names, fused, table
 from engine.diffusion.families.text_parts import refuse_skip
 from engine.diffusion.families.tokenizer import BEGIN, spaced_pairs
-from engine.diffusion.families.transformer import Transformer, TransformerFamily, side
+from engine.diffusion.families.transformer import Transformer, TransformerFamily, positioned, side
 from engine.diffusion.families.vae_parts import KlPart
 from engine.types import Cond
 
@@ -239,6 +239,12 @@ class SanaFamily(TransformerFamily):
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""
         return table(_names(int(config["num_layers"])))
+
+    def completed(self, module: Any, place: Place) -> Any:
+        """Compute the table of positions, if it reads one."""
+        if module.patch_embed.pos_embed is not None:
+            positioned(module.patch_embed, module.config.num_attention_heads * module.config.attention_head_dim, place)
+        return module
 
     def adapted(self, module: Any, schedule: Mapping[str, Any], source: Source) -> Sana:
         """Return the adapter around its network."""

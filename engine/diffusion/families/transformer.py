@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
+from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from torch import Tensor
 
 from engine.diffusion import levels as noise_levels
@@ -326,6 +327,14 @@ class TransformerFamily(ABC):
 
     def _prefix(self, header: Shapes) -> str | None:
         return next((p for p in PREFIXES if any(p + key in header for key in self.sign)), None)
+
+
+def positioned(embed: Any, width: int, place: Place) -> None:
+    """Compute the sines and cosines (1, places, width) that a diffusers PatchEmbed adds, and that no file carries."""
+    table = get_2d_sincos_pos_embed(
+        width, embed.height, base_size=embed.base_size, interpolation_scale=embed.interpolation_scale, output_type="pt"
+    )
+    embed.register_buffer("pos_embed", table.float()[None].to(place.device), persistent=False)
 
 
 def packed(x: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from engine.diffusion.families.vae_parts import KlPart
 from engine.types import Cond
 
 HEAD, AXES = 128, [32, 48, 48]  # width of a head, and its shares for the place in the text, row and column
+PLACES = [1536, 512, 512]  # at most on each
 INPUTS = 64  # 16 latent channels of 2 x 2 cells
 SHIFT = 3.0
 TEMPLATE = Template("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", length=512)
@@ -128,6 +129,7 @@ class ZImageFamily(TransformerFamily):
             "qk_norm": f"{prefix}layers.0.attention.{norm}.weight" in header,
             "cap_feat_dim": side(header, f"{prefix}cap_embedder.1.weight", 1),
             "axes_dims": AXES,
+            "axes_lens": PLACES,
         }
 
     def names(self, config: Mapping[str, Any]) -> Names:
