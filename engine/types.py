@@ -187,7 +187,6 @@ class ControlNet(_Network):
     """A network that steers a denoising network by a picture: a ControlNet or a T2I-Adapter."""
 
     socket: ClassVar[str] = "CONTROL_NET"
-    color: ClassVar[str] = "emerald"
 
 
 @dataclass(frozen=True)
@@ -195,39 +194,6 @@ class Gligen(_Network):
     """Layers that tell a denoising network what stands where (GLIGEN)."""
 
     socket: ClassVar[str] = "GLIGEN"
-    color: ClassVar[str] = "sienna"
-
-
-@dataclass(frozen=True)
-class Control(Record):
-    """A picture that steers sampling, and the network that reads it; what a condition carries as `extra["controls"]`.
-
-    `hint`: (n, H, W, 3) in 0..1, `mask`: (1, H, W), 1 = act, or None; `digest` stands for both where controls are
-    compared. It acts in the part `start`..`end` of sampling. `shallow`: the share of the strength at the finest layer;
-    it rises evenly in ratio to the deepest. `scales`: factors on a T2I-Adapter's levels, none = 1 each.
-    """
-
-    net: ControlNet = field(hash=False)
-    hint: Tensor = field(compare=False)
-    digest: str
-    strength: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
-    shallow: float = 1.0
-    scales: tuple[float, ...] = ()
-    mask: Tensor | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Grounding(Record):
-    """The layers that read boxes, and until which part of sampling; what a condition carries beside them.
-
-    `pixels`: boxes are in pixels of the result; else in fractions of it.
-    """
-
-    net: Gligen = field(hash=False)
-    end: float = 1.0
-    pixels: bool = False
 
 
 @dataclass(frozen=True)

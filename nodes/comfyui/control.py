@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Annotated
 
 from engine.context import Context
-from engine.diffusion.companions import CONTROLS, controlled
+from engine.diffusion.companions import CONTROLS, Grounding, controlled
 from engine.node import File, Range
-from engine.types import Clip, Cond, Conditioning, ControlNet, Gligen, Grounding, Image, Model, Vae
+from engine.types import Clip, Cond, Conditioning, ControlNet, Gligen, Image, Model, Vae
 from nodes.comfyui._core import Border, Long, Part, Side, core
 from nodes.control import controlnet as ours
 from nodes.control import gligen as boxes

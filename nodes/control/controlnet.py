@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from engine.context import Context
-from engine.diffusion.companions import controlled, make_control
+from engine.diffusion.companions import Control, controlled, make_control
 from engine.errors import BadFile, BadInput
 from engine.node import File, Range, node
-from engine.types import Conditioning, Control, ControlNet, Image, Mask, Model, Weights
+from engine.types import Conditioning, ControlNet, Image, Mask, Model, Weights
 from nodes.basics._pixels import Fraction
 from nodes.basics.load import part_of
 

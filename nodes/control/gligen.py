@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from engine.context import Context
+from engine.diffusion.companions import Grounding
 from engine.errors import BadInput
 from engine.node import File, node
-from engine.types import Boxes, Clip, Cond, Conditioning, Gligen, Grounding
+from engine.types import Boxes, Clip, Cond, Conditioning, Gligen
 from nodes.basics._pixels import Fraction
 from nodes.basics.load import part_of
 from nodes.control.controlnet import Steered

@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from engine.diffusion import attention, companions, levels
-from engine.diffusion.companions import Call, Companions
+from engine.diffusion.companions import Call, Companions, Grounding
 from engine.diffusion.denoiser import Denoiser, Prediction, in_halves
 from engine.diffusion.families import ldm
 from engine.diffusion.families.load import Place, assign, number, on_meta, whole
@@ -21,7 +21,7 @@ from engine.diffusion.levels import Levels
 from engine.diffusion.patches import Report
 from engine.diffusion.relief import relieved
 from engine.errors import BadFile, BadInput
-from engine.types import Cond, Grounding
+from engine.types import Cond
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 GROUNDING = "grounding"  # in `Cond.extra`
