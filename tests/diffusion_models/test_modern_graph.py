@@ -152,3 +152,22 @@ def test_a_missing_tokenizer_is_asked_for_by_name(ctx):
     clip = load.load_checkpoint(lonely, "wan.safetensors").clip
     with pytest.raises(BadFile, match=r"tokenizer.json of google/umt5-xxl into the folder models/tokenizers/umt5"):
         encode_text(lonely, clip, "a")
+
+
+def test_a_lora_is_laid_over_the_network_and_its_texts(ctx):
+    found, models = load.load_checkpoint(ctx, written(ctx, "flux dev")), ctx.models.library.models_dir
+    (models / "loras").mkdir()
+    sides = {
+        "lora_unet_double_blocks_0_img_attn_qkv": (128, 384),
+        "lora_te1_text_model_encoder_layers_0_mlp_fc1": (64, 64),
+        "lora_te3_encoder_block_0_layer_0_SelfAttention_q": (256, 32),
+    }
+    file = {f"{stem}.lora_down.weight": torch.randn(2, inputs) for stem, (inputs, _) in sides.items()}
+    file |= {f"{stem}.lora_up.weight": torch.randn(outputs, 2) for stem, (_, outputs) in sides.items()}
+    save_file(file, models / "loras" / "a.safetensors")
+    laid = load.load_lora(ctx, found.model, found.clip, "a.safetensors")
+    assert laid.report == "Model: 1 matched.\nText encoder: 2 matched."
+    plain, changed = (encode_text(ctx, clip, "a red car").conds[0] for clip in (found.clip, laid.clip))
+    assert not torch.equal(plain.tokens, changed.tokens)
+    assert not torch.equal(plain.pooled, changed.pooled)
+    assert not torch.equal(picture(ctx, laid.model, laid.clip, found.vae), picture(ctx, *found))
