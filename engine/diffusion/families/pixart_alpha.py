@@ -5,9 +5,9 @@ Chen et al. 2023, arXiv 2310.00426.
 
 from __future__ import annotations
 
-from engine.diffusion.families.autoencoder import LatentFormat
+from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.ldm import Shapes
-from engine.diffusion.families.pixart_sigma import CAPTION, CELLS, SIZES, PixArtSigma, PixArtT5
+from engine.diffusion.families.pixart_sigma import CAPTION, SIZES, PixArtSigma, PixArtT5
 from engine.diffusion.families.transformer import side
 from engine.diffusion.families.vae_parts import KlPart
 
@@ -21,7 +21,7 @@ class PixArtAlpha(PixArtSigma):
     pipeline = "PixArtAlphaPipeline"
     tokens = 120
     texts = (PixArtT5("text_encoder", ("text_encoders.t5xxl.transformer.",), length=120),)
-    vae = KlPart(LatentFormat(CELLS, 8, 0.18215))
+    vae = KlPart(KNOWN["sd"])
 
     def _against(self, header: Shapes, prefix: str) -> dict[str, bool]:
         """Return what speaks for PixArt-Sigma, or a ControlNet; diffusers' names keep only the size embedders."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.diffusion.denoiser import Prediction
 from engine.diffusion.families import shapes
-from engine.diffusion.families.autoencoder import LatentFormat
+from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.base import WHOLE, Source, Verdict
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place
@@ -112,7 +112,7 @@ class PixArtSigma(TransformerFamily):
     why_size = "as many places as its table of positions has"
     tokens = 300
     texts = (PixArtT5("text_encoder", ("text_encoders.t5xxl.transformer.",), length=300),)
-    vae = KlPart(LatentFormat(CELLS, 8, 0.13025))
+    vae = KlPart(KNOWN["sdxl"])
     sign = ("blocks.0.cross_attn.q_linear.weight", "caption_projection.linear_1.weight")
 
     def recognise(self, source: Source) -> Verdict:

@@ -140,12 +140,11 @@ class GemmaPart(LlmPart):
 
     def made(self, sizes: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
         """Make the module."""
-        told = {name: config[name] for name in ("attn_logit_softcapping", "sliding_window") if name in config}
-        scalar = whole(config, "query_pre_attn_scalar", 256)
+        wide = {name: whole(config, name, 256) for name in ("head_dim", "query_pre_attn_scalar")}
         return Gemma2Model(
             Gemma2Config(
-                **sizes, **told, head_dim=whole(config, "head_dim", 256), query_pre_attn_scalar=scalar,
-                rms_norm_eps=number(config, "rms_norm_eps", 1e-6),
+                **sizes, **wide, rms_norm_eps=number(config, "rms_norm_eps", 1e-6),
+                attn_logit_softcapping=number(config, "attn_logit_softcapping", 50.0),
                 rope_parameters={"rope_type": "default", "rope_theta": rope_theta(config, 1e4)},
             )
         )  # fmt: skip
