@@ -102,10 +102,11 @@ class ControlNet:
     def recognise(self, source: Source) -> Verdict:
         """Look for an encoder that reads a picture, and for what it adds to a U-Net's skips."""
         header = _own(source)
+        reads = len(_hint_layers(header)) > 1
         signs = {
-            "layers for the picture (input_hint_block, controlnet_cond_embedding)": len(_hint_layers(header)) > 1,
+            "layers for the picture (input_hint_block, controlnet_cond_embedding)": reads,
             "layers for the skips (zero_convs, controlnet_down_blocks)": any(key in header for key in ADDED),
-            "a U-Net's encoder": ldm.unet_prefix(header) is not None,
+            "a U-Net's encoder with them": reads and ldm.unet_prefix(header) is not None,
         }
         return Verdict.of(self.name, signs, {text: key in header for key, text in VARIANTS.items()})
 

@@ -88,9 +88,11 @@ class T2IAdapters:
     def recognise(self, source: Source) -> Verdict:
         """Look for residual blocks at every level and nothing of a U-Net."""
         names = _renamed(source.single)
+        blocks = "body.0.resnets.0.block1.weight" in names
         signs = {
-            "body.0.resnets.0.block1.weight, or body.0.block1.weight": "body.0.resnets.0.block1.weight" in names,
-            "conv_in.weight, or a body.0.in_conv.weight of a light adapter": CONV in names or FIRST in names,
+            "body.0.resnets.0.block1.weight, or body.0.block1.weight": blocks,
+            "a conv_in.weight, or a light adapter's body.0.in_conv.weight": blocks
+            and (CONV in names or FIRST in names),
         }
         against = {
             "skep (a layer on the way around a block)": any(".skep." in key for key in names),
