@@ -33,6 +33,10 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
 EXTENSION_WEB_DIRS: dict[str, str] = {}
 PNG_LEVEL = 4
 STEPS_MAX = 10_000
+KSAMPLER_INPUTS = (
+    "model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent", "denoise",
+    "disable_noise", "start_step", "last_step", "force_full_denoise",
+)  # fmt: skip
 LISTED = {"crop": "crop_method"}  # what packs call the list of an input's choices, without its s
 
 
@@ -96,20 +100,22 @@ def settle_packs(classes: Mapping[str, V1Class]) -> None:
         NODE_DISPLAY_NAME_MAPPINGS.setdefault(name, each.title or name)
 
 
-def common_ksampler(
-    model: Any, seed: int, steps: int, cfg: float, sampler_name: str, scheduler: str, positive: Any, negative: Any,
-    latent: Any, denoise: float = 1.0, disable_noise: bool = False, start_step: int | None = None,
-    last_step: int | None = None, force_full_denoise: bool = False,
-) -> Any:  # fmt: skip
-    """Sample as the class KSampler does; with steps named or without noise, as KSamplerAdvanced."""
-    common = {"model": model, "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler,
-              "positive": positive, "negative": negative, "latent_image": latent}  # fmt: skip
-    if start_step is None and last_step is None and not disable_noise:
-        return NODE_CLASS_MAPPINGS["KSampler"]().execute(seed=seed, denoise=denoise, **common)
+def common_ksampler(*values: Any, **named: Any) -> Any:
+    """Sample as the class KSampler does; with steps named or without noise, as KSamplerAdvanced.
+
+    Takes `KSAMPLER_INPUTS`, in this order or by name.
+    """
+    given = dict(zip(KSAMPLER_INPUTS, values, strict=False)) | named
+    common = {name: given[name] for name in KSAMPLER_INPUTS[:8] if name != "seed"} | {"latent_image": given["latent"]}
+    start, last, silent = given.get("start_step"), given.get("last_step"), given.get("disable_noise", False)
+    if start is None and last is None and not silent:
+        return NODE_CLASS_MAPPINGS["KSampler"]().execute(
+            seed=given["seed"], denoise=given.get("denoise", 1.0), **common
+        )
     return NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().execute(
-        noise_seed=seed, add_noise="disable" if disable_noise else "enable", start_at_step=start_step or 0,
-        end_at_step=STEPS_MAX if last_step is None else last_step,
-        return_with_leftover_noise="disable" if force_full_denoise else "enable", **common,
+        noise_seed=given["seed"], add_noise="disable" if silent else "enable", start_at_step=start or 0,
+        end_at_step=STEPS_MAX if last is None else last,
+        return_with_leftover_noise="disable" if given.get("force_full_denoise") else "enable", **common,
     )  # fmt: skip
 
 
