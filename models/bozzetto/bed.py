@@ -36,7 +36,7 @@ PLACES = ("beach", "snow", "desert", "city", "field")
 WORLD = replace(
     START, objects=DRAWN, backgrounds=PLACES, style_weights=(1.0, 0.0, 0.0, 0.0, 0.0), two_objects=0.0, several=0.0
 )  # fmt: skip
-SCALE = 3.0  # guidance
+SCALE = 4.0  # guidance
 STEPS = 20
 MARGIN = 4  # pixels around masks that count neither as inside nor as outside
 IN_PLACE = 0.5  # intersection over union with the place

@@ -19,8 +19,8 @@ from models.bozzetto.sampling import Parts, invert, load, sample_latents
 from models.bozzetto.scenes import START, Scene, render, scene
 from models.bozzetto.scenes.holdout import FIRST_HELD_OUT_SEED
 
-FAST = {"steps": 20, "guidance": 3.0}  # the recommended setting
-SLOW = {"steps": 50, "guidance": 3.0}
+FAST = {"steps": 20, "guidance": 4.0}  # the recommended setting
+SLOW = {"steps": 50, "guidance": 4.0}
 BARS = {
     "object_one": 0.90, "object_two": 0.75, "colour": 0.85, "background": 0.95, "style": 0.90, "relation": 0.75,
     "vae_psnr": 30.0, "inversion_psnr": 28.0, "pointing": 0.80,

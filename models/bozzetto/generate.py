@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, metavar="FILE")
     parser.add_argument("--steps", type=int, default=20, help="DDIM steps")
-    parser.add_argument("--guidance", type=float, default=3.0, help="classifier-free guidance; 1 = none")
+    parser.add_argument("--guidance", type=float, default=4.0, help="classifier-free guidance; 1 = none")
     args = parser.parse_args()
     images = generate(load(), args.prompts, steps=args.steps, guidance=args.guidance, seed=args.seed)
     if not cv2.imwrite(args.out, sheet(images)[..., ::-1]):

@@ -91,7 +91,7 @@ def move(x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample_latents(
-    parts: Parts, prompts: list[str], noise: Tensor, *, steps: int = 20, guidance: float = 3.0
+    parts: Parts, prompts: list[str], noise: Tensor, *, steps: int = 20, guidance: float = 4.0
 ) -> Tensor:
     """DDIM from (B, C, 16, 16) unit noise to clean latents."""
     times, alphas = levels(parts, steps)

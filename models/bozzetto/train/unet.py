@@ -216,15 +216,15 @@ class UnetJob:
         return Parts(self.tokenizer, self.model.text, self.model.unet, latents.frozen_autoencoder(), scheduler())
 
     def measure(self, step: int) -> dict[str, float]:
-        """What the judge reads in pictures of 48 held-out prompts, 16 DDIM steps, guidance 3."""
+        """What the judge reads in pictures of 48 held-out prompts, 16 DDIM steps, guidance 4."""
         from models.bozzetto.evaluate import held_out_specs, judged
 
         self.model.unet.eval()
-        return judged(self.parts(), held_out_specs(48), steps=16, guidance=3.0, seed=FIRST_HELD_OUT_SEED)
+        return judged(self.parts(), held_out_specs(48), steps=16, guidance=4.0, seed=FIRST_HELD_OUT_SEED)
 
     def sheet(self, step: int) -> np.ndarray:
         """The same twenty prompts from the same noise, every time."""
         noise = torch.randn((len(TRIED), CHANNELS, 16, 16), generator=torch.Generator().manual_seed(1))
         parts = self.parts()
-        images = to_images(parts.decode(sample_latents(parts, list(TRIED), noise, steps=16, guidance=3.0)))
+        images = to_images(parts.decode(sample_latents(parts, list(TRIED), noise, steps=16, guidance=4.0)))
         return np.vstack([np.hstack(list(images[i : i + 10])) for i in (0, 10)])
