@@ -199,7 +199,7 @@ def test_what_people_say_overrides_the_file(source):
     assert told.levels.sigma_max > 1000 > unet.levels.sigma_max
     assert unet.configured({"channels": 4}) is unet
     z = torch.randn(1, 4, 4, 4)
-    assert torch.allclose(vae.configured({"scale": 1.0}).decode(z), vae.decode(z * 0.18215), atol=1e-6)
+    assert torch.allclose(vae.configured({"latents": "sdxl"}).decode(z), vae.decode(z * 0.18215 / 0.13025), atol=1e-6)
     assert families.recognise(source("sdxl", "file"), name="sd1")[0].name == "sd1"
 
 
