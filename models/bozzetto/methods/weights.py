@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.types import Noise, Sampler
-from models.bozzetto.bed import PLACES, Bed, Pixels, prompt_of, subjects
+from models.bozzetto.bed import PLACES, SCALE, Bed, Pixels, prompt_of, subjects
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes.vocabulary import article
@@ -77,7 +77,7 @@ def expert_router(bed: Bed, seeds: int) -> Measured:
     prompts = bed.texts([prompt_of(s.noun, PLACES[0]) for s in told])
 
     def routed(noisy: object, clean: object) -> Pixels:
-        guider = bed("cfg_guider", noisy, prompts, bed.text(""), 3.0)
+        guider = bed("cfg_guider", noisy, prompts, bed.text(""), SCALE)
         return bed.decode(bed("sample_experts", guider, [clean], [0.4], Sampler("ddim"), bed.sigmas(),
                               latent=bed.empty(seeds), noise=Noise(0)))  # fmt: skip
 
