@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.engine.lab import Lab
 
-settings.register_profile("engine", max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "engine", max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 settings.load_profile("engine")
 
 
