@@ -56,6 +56,17 @@ def fused(prefix: str, names: Sequence[str], shares: tuple[int, ...] = ()) -> La
     return Layer(tuple(prefix + name for name in names), shares)
 
 
+def crossed(ends: Mapping[str, str | Layer], block: Mapping[str, str], layers: int) -> dict[str, Layer]:
+    """Return the names of PixArt and of SANA after it: `ends`, and blocks of self- and cross-attention with `block`."""
+    pairs = dict(ends)
+    for i in range(layers):
+        theirs, ours = f"blocks.{i}.", f"transformer_blocks.{i}."
+        pairs[f"{theirs}attn.qkv"] = fused(f"{ours}attn1.", ("to_q", "to_k", "to_v"))
+        pairs[f"{theirs}cross_attn.kv_linear"] = fused(f"{ours}attn2.", ("to_k", "to_v"))
+        pairs |= {theirs + a: f"{ours}{b}" for a, b in block.items()}
+    return table(iter(pairs.items()))
+
+
 def renamed(tensors: Mapping[str, Tensor], names: Names, leaves: Mapping[str, str] | None = None) -> dict[str, Tensor]:
     """Return tensors under diffusers' names; what the table does not know keeps its name.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from engine.diffusion.families.autoencoder import KNOWN
 from engine.diffusion.families.base import WHOLE, Source, Verdict
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.load import Place
-from engine.diffusion.families.names import Layer, Names, fused, table
+from engine.diffusion.families.names import Layer, Names, crossed
 from engine.diffusion.families.t5_text import T5Part, T5Text
 from engine.diffusion.families.transformer import FOLDER, Transformer, TransformerFamily, positioned, side
 from engine.diffusion.families.unet import levels_of
@@ -179,7 +179,7 @@ class PixArtSigma(TransformerFamily):
 
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""
-        return table(_names(int(config["num_layers"])))
+        return crossed(ENDS, BLOCK, int(config["num_layers"]))
 
     def completed(self, module: Any, place: Place) -> Any:
         """Compute the table of positions."""
@@ -196,15 +196,6 @@ class PixArtSigma(TransformerFamily):
         """Return the text encoder."""
         text: T5Text = texts[0]
         return text
-
-
-def _names(layers: int) -> Iterator[tuple[str, str | Layer]]:
-    yield from ENDS.items()
-    for i in range(layers):
-        theirs, ours = f"blocks.{i}.", f"transformer_blocks.{i}."
-        yield f"{theirs}attn.qkv", fused(f"{ours}attn1.", ("to_q", "to_k", "to_v"))
-        yield f"{theirs}cross_attn.kv_linear", fused(f"{ours}attn2.", ("to_k", "to_v"))
-        yield from ((theirs + a, ours + b) for a, b in BLOCK.items())
 
 
 FAMILY = PixArtSigma()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from engine.diffusion.families.base import Source
 from engine.diffusion.families.ldm import Shapes
 from engine.diffusion.families.llm_text import LlmPart, LlmText, rope_theta
 from engine.diffusion.families.load import Place, number, whole
-from engine.diffusion.families.names import Layer, Names, fused, table
+from engine.diffusion.families.names import Layer, Names, crossed
 from engine.diffusion.families.text_parts import refuse_skip
 from engine.diffusion.families.tokenizer import BEGIN, spaced_pairs
 from engine.diffusion.families.transformer import Transformer, TransformerFamily, positioned, side
@@ -237,7 +237,7 @@ class SanaFamily(TransformerFamily):
 
     def names(self, config: Mapping[str, Any]) -> Names:
         """Return its layers' published names."""
-        return table(_names(int(config["num_layers"])))
+        return crossed(ENDS, BLOCK, int(config["num_layers"]))
 
     def completed(self, module: Any, place: Place) -> Any:
         """Compute the table of positions, if it reads one."""
@@ -256,15 +256,6 @@ class SanaFamily(TransformerFamily):
         """Return the text encoder."""
         text: SanaText = texts[0]
         return text
-
-
-def _names(layers: int) -> Iterator[tuple[str, str | Layer]]:
-    yield from ENDS.items()
-    for i in range(layers):
-        theirs, ours = f"blocks.{i}.", f"transformer_blocks.{i}."
-        yield f"{theirs}attn.qkv", fused(f"{ours}attn1.", ("to_q", "to_k", "to_v"))
-        yield f"{theirs}cross_attn.kv_linear", fused(f"{ours}attn2.", ("to_k", "to_v"))
-        yield from ((theirs + a, ours + b) for a, b in BLOCK.items())
 
 
 FAMILY = SanaFamily()
