@@ -13,6 +13,7 @@ from models.bozzetto import paths
 from models.bozzetto.scenes import render, sample
 from models.bozzetto.train import latents, loop, state, tokenizer, unet
 from models.bozzetto.train.loop import Settings
+from models.bozzetto.train.muon import Muon
 from models.bozzetto.train.ranks import Ranks
 from models.bozzetto.train.recipes import RECIPES, make
 from models.bozzetto.train.text import QUESTIONS, answers
@@ -91,6 +92,46 @@ def test_rate_warms_up_and_decays():
     assert rates[12] == 0
 
 
+def _stepped(weights, grads):
+    for w, g in zip(weights, grads, strict=True):
+        w.grad = g.clone()
+    muon = Muon(weights, lr=0.1)
+    muon.step()
+    return [w.detach().clone() for w in weights]
+
+
+def _matrices_and_kernel():
+    g = torch.Generator().manual_seed(0)
+    shapes = [(8, 12), (12, 8), (8, 12), (6, 4, 3, 3)]
+    return [[torch.randn(s, generator=g) for s in shapes] for _ in range(2)]
+
+
+def test_muon_is_that_of_torch_and_takes_kernels_as_matrices():
+    weights, grads = _matrices_and_kernel()
+    mine = _stepped([nn.Parameter(w.clone()) for w in weights], grads)
+    theirs = [nn.Parameter(w.flatten(1).clone()) for w in weights]
+    for w, g in zip(theirs, grads, strict=True):
+        w.grad = g.flatten(1).clone()
+    torch.optim.Muon(theirs, lr=0.1, weight_decay=0, adjust_lr_fn="match_rms_adamw").step()
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a.flatten(1), b.detach(), rtol=0, atol=2e-3)  # both in bfloat16
+
+
+def test_the_ranks_shares_of_muon_add_up(monkeypatch):
+    weights, grads = _matrices_and_kernel()
+    whole = _stepped([nn.Parameter(w.clone()) for w in weights], grads)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda _flat: None)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        shares.append(_stepped([nn.Parameter(w.clone()) for w in weights], grads))
+    for w, a, b, both in zip(weights, *shares, whole, strict=True):
+        torch.testing.assert_close(a + b - w, both)
+    assert all(torch.cat([(s != w).flatten() for s, w in zip(share, weights, strict=True)]).any() for share in shares)
+
+
 def test_gradients_that_are_not_finite_stop_the_training():
     job = TinyJob()
     with torch.no_grad():
@@ -164,8 +205,9 @@ def test_nouns_are_asked_to_look_at_their_objects(unet_job):
         for o in range(latents.MOST):
             if nouns[b, o] >= 0:
                 maps[b, :, ids[b] == unet_job.noun_tokens[nouns[b, o]]] = cells[b, o].flatten()[:, None]
-    assert float(unet_job.attending(maps, cells, nouns, ids)) == pytest.approx(-1)
-    assert float(unet_job.attending(1 - maps, cells, nouns, ids)) == pytest.approx(1)
+    assert float(unet_job.attending(maps, cells, nouns, ids)) == pytest.approx(0, abs=1e-6)
+    assert float(unet_job.attending(maps / 10, cells, nouns, ids)) == pytest.approx(0, abs=1e-6), "where, not how much"
+    assert float(unet_job.attending((1 - maps) * maps.amax(1, keepdim=True), cells, nouns, ids)) == pytest.approx(1)
 
 
 def test_the_watched_network_is_the_network(unet_job):

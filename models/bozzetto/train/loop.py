@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.bozzetto.train import state
+from models.bozzetto.train.muon import Muon
 from models.bozzetto.train.ranks import Ranks
 
 
@@ -68,7 +69,7 @@ class Run:
     """The moving parts of a run, as they are saved."""
 
     job: Job
-    optimiser: torch.optim.Optimizer
+    optimisers: list[torch.optim.Optimizer]
     ema: list[Tensor]
     step: int = 0
     seconds: float = 0.0  # time spent training, pauses between runs not counted
@@ -77,33 +78,41 @@ class Run:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
-            "model": self.job.model.state_dict(), "optimiser": self.optimiser.state_dict(), "ema": self.ema,
-            "step": self.step, "seconds": self.seconds, "samples": self.samples,
-        }  # fmt: skip
+            "model": self.job.model.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "ema": self.ema,
+            "step": self.step,
+            "seconds": self.seconds,
+            "samples": self.samples,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take everything from a checkpoint."""
         self.job.model.load_state_dict(saved["model"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, theirs in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(theirs)
         for mine, theirs in zip(self.ema, saved["ema"], strict=True):
             mine.copy_(theirs)
         self.step, self.seconds, self.samples = saved["step"], saved["seconds"], saved["samples"]
 
 
-def _optimiser(job: Job) -> torch.optim.Optimizer:
+def _optimisers(job: Job) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices that a job names, AdamW for everything else; a group's `scale` is of its rate."""
     s = job.settings
-    scales = getattr(job, "rate_scales", {})
-    groups: dict[float, list[Tensor]] = {}
+    scales, inner = getattr(job, "rate_scales", {}), getattr(job, "inner_matrices", lambda _name, _p: False)
+    by_muon: list[Tensor] = []
+    by_adam: dict[float, list[Tensor]] = {}
     for name, p in job.model.named_parameters():
         scale = next((v for prefix, v in scales.items() if name.startswith(prefix)), 1.0)
-        groups.setdefault(scale, []).append(p)
-    listed = [{"params": params, "scale": scale} for scale, params in groups.items()]
-    return torch.optim.AdamW(listed, lr=s.rate, betas=s.betas, weight_decay=s.weight_decay, fused=True)
+        (by_muon if inner(name, p) else by_adam.setdefault(scale, [])).append(p)
+    groups = [{"params": params, "scale": scale} for scale, params in by_adam.items()]
+    adam = torch.optim.AdamW(groups, lr=s.rate, betas=s.betas, weight_decay=s.weight_decay, fused=True)
+    return [adam, Muon([{"params": by_muon, "scale": 1.0}], lr=s.rate)] if by_muon else [adam]
 
 
 def new_run(job: Job) -> Run:
     """A run at step 0, or at its last checkpoint when there is one."""
-    run = Run(job, _optimiser(job), [p.detach().clone() for p in job.model.parameters()])
+    run = Run(job, _optimisers(job), [p.detach().clone() for p in job.model.parameters()])
     file = state.run_dir(job.settings.name) / "state.pt"
     if file.exists():
         run.restore(state.load(file))
@@ -134,16 +143,18 @@ class with_ema:
 def one_step(run: Run, ranks: Ranks, stop: bool) -> tuple[dict[str, float], bool]:
     """One optimiser step. Returns the figures of the step, and whether any rank wants to stop."""
     job, s = run.job, run.job.settings
-    for group in run.optimiser.param_groups:
-        group["lr"] = s.rate_at(run.step) * group["scale"]
+    for optimiser in run.optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = s.rate_at(run.step) * group["scale"]
     loss, figures = job.loss(run.step, ranks)
-    run.optimiser.zero_grad(set_to_none=True)
+    job.model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     stopping = ranks.average(job.model.parameters(), float(stop)) > 0
     norm = nn.utils.clip_grad_norm_(job.model.parameters(), s.clip)
     if not bool(torch.isfinite(norm)):
         raise FloatingPointError(f"{s.name}: gradient is not finite at step {run.step}; the last checkpoint is good")
-    run.optimiser.step()
+    for optimiser in run.optimisers:
+        optimiser.step()
     run.step += 1
     run.samples += s.batch
     keep = min(s.ema, (1 + run.step) / (10 + run.step))

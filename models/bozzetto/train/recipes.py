@@ -12,7 +12,7 @@ RECIPES = {
     "judge": Settings("judge", 32, 2500, 2e-3, warmup=50, decay=1200, ema=0.995, clip=2.0),
     "text": Settings("text", 128, 3000, 1e-3, decay=1500, ema=0.99, log_steps=100, sheet_minutes=2.0),
     "encoder": Settings("encoder", 128, 2000, 1e-3, decay=800, ema=0.99, weight_decay=1e-2),
-    "unet": Settings("unet", 16, 1_000_000, 1e-3, flat=15_000, ema=0.999, sheet_minutes=20.0, focus=5.0),
+    "unet": Settings("unet", 32, 1_000_000, 1e-3, flat=15_000, ema=0.999, sheet_minutes=20.0, focus=5.0),
 }
 
 

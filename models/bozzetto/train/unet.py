@@ -23,8 +23,9 @@ SHARDS = 30  # of 2,048 scenes each
 EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
 MIN_SNR, FLOOR = 5.0, 0.5  # weights of the loss over noise levels
 # Times are drawn where nouns matter most: shares of the draws, and up to which time they reach.
-DRAWN = (0, 0.15, 0.9, 1), (0, 300, 850, 1000)
-NAMING, ATTENDING = 0.05, 0.02  # weights of the two losses that are there for training alone
+DRAWN = (0, 0.15, 0.5, 1), (0, 300, 650, 1000)
+NAMING, ATTENDING = 0.15, 0.1  # weights of the two losses that are there for training alone
+PAIRS = 0.6  # share of scenes with two different objects: which of them goes where is learned last
 TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
     "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
@@ -127,6 +128,9 @@ class UnetJob:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.cached = latents.load(shards)
+        first, second = self.cached.nouns[:, 0], self.cached.nouns[:, 1]
+        pair = (second >= 0) & (second != first)
+        self.odds = torch.where(pair, PAIRS / pair.sum(), (1 - PAIRS) / (~pair).sum())
         self.model = fresh()
         watched = Watched(self.model.unet)
         # Beside the module, whose names and evaluation stay as they are.
@@ -141,11 +145,15 @@ class UnetJob:
         # The token by which a caption names an object: the last one of its noun, which has read all of it.
         self.noun_tokens = torch.tensor([self.tokenizer(n).input_ids[-2] for n in latents.WORLD.objects])
 
+    def inner_matrices(self, name: str, p: Tensor) -> bool:
+        """Which weights Muon trains: those of the U-Net between its first and its last convolution."""
+        return name.startswith("unet.") and p.ndim > 1 and not name.startswith(("unet.conv_in", "unet.conv_out"))
+
     def draw(self, step: int) -> tuple[Tensor, ...]:
         """Latents, cells, nouns, token ids, times, noise and text jitter of a step, from its number alone."""
         b, g = self.settings.batch, torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
         data = self.cached
-        which = torch.randint(len(data.latents), (b,), generator=g)
+        which = torch.multinomial(self.odds, b, replacement=True, generator=g)
         ids = data.tokens[which, torch.randint(data.tokens.shape[1], (b,), generator=g)].long()
         ids = torch.where(torch.rand((b, 1), generator=g) < EMPTY, self.empty, ids)
         # One time in each of b equal stretches: the loss of a step varies less than with free draws.
@@ -174,14 +182,16 @@ class UnetJob:
         return F.cross_entropy(self.model.name(features).float(), truth, reduction="none")
 
     def attending(self, maps: Tensor, cells: Tensor, nouns: Tensor, ids: Tensor) -> Tensor:
-        """Mean attention to a noun outside its object less that within, over the nouns that are said: a scalar."""
+        """Share of a noun's attention that lies outside its object, over the nouns that are said: a scalar.
+
+        Shares over places, since only where a word is looked for is to be learned here: a loss on the attention
+        itself draws it away from the other words, and a colour's weight then counts for nothing.
+        """
         said = (ids[:, None] == self.noun_tokens[nouns][..., None]) & (nouns >= 0)[..., None]  # (B, 3, L)
         looks = torch.einsum("bnl,bol->bon", maps.float(), said.float())  # (B, 3, 256)
-        inside = cells.flatten(2)
-        within = (looks * inside).sum(2) / inside.sum(2).clamp(min=1)
-        without = (looks * (1 - inside)).sum(2) / (1 - inside).sum(2).clamp(min=1)
-        found = (said.any(2) & (inside.sum(2) > 1)).float()
-        return ((without - within) * found).sum() / found.sum().clamp(min=1)
+        within = (looks * cells.flatten(2)).sum(2) / looks.sum(2).clamp(min=1e-6)  # (B, 3)
+        found = (said.any(2) & (cells.sum((2, 3)) > 1)).float()
+        return ((1 - within) * found).sum() / found.sum().clamp(min=1)
 
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
         """Weighted squared error of v, with the two losses of training."""
