@@ -6,7 +6,7 @@ in the other, and from there on every later word lies elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,10 +17,11 @@ from engine.types import TokenMap
 
 
 def token_map(source: Tokens, target: Tokens, mode: str) -> TokenMap:
-    """Align two prompts: `replace` word by word, `refine` by the longest common run of tokens."""
+    """Align two prompts: `replace` word by word, `refine` by what is common; `auto`: by whether words are as many."""
     if len(source.ids) != len(target.ids):
         raise BadInput("One of the prompts is longer than the other by a whole chunk; make them about equally long.")
-    mapping, own = replaced(source, target) if mode == "replace" else refined(source, target)
+    swaps = mode == "replace" or (mode == "auto" and len(source.words) == len(target.words))
+    mapping, own = replaced(source, target) if swaps else refined(source, target)
     words = (tuple((w.text, w.positions) for w in t.words) for t in (source, target))
     return TokenMap(mapping, own, *words)
 
@@ -137,6 +138,16 @@ def positions_of(words: Sequence[tuple[str, tuple[int, ...]]], wanted: str, *, f
             raise BadInput(f"{' '.join(phrase)!r} is not in the prompt; its words are {', '.join(texts)}.", field=field)
         found += [p for i in starts for _, positions in words[i : i + len(phrase)] for p in positions]
     return tuple(dict.fromkeys(found))
+
+
+def check_positions(positions: Iterable[int], count: int) -> None:
+    """Refuse positions beyond the `count` tokens of the prompt that is sampled: they are of another prompt."""
+    last = max(positions, default=0)
+    if last >= count:
+        raise BadInput(
+            f"A word is looked for at token {last + 1}, the sampled prompt has {count} tokens: name words in the very "
+            "prompt that is sampled.", field="text",
+        )  # fmt: skip
 
 
 def _told(tokens: Tokens) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.diffusion.alignment import check_positions
 from engine.diffusion.levels import Levels
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
@@ -61,12 +62,22 @@ Hook = Callable[[StepInfo, Tensor], Tensor]
 def _one(blend: Blend, run: Run) -> Hook:
     if blend.kind not in KINDS:
         raise NotFound(f"There is no blend {blend.kind!r}. Try {', '.join(KINDS)}.")
+    if blend.kind in PAIRED and len(run.clean) % 2:
+        raise BadInput("This blend is for a pair of prompts: sample it with the pair sampler.", field="blend")
+    pictures = len(run.clean) // (2 if blend.kind in PAIRED else 1)
     for content in (blend.latents, None if blend.trajectory is None else blend.trajectory.latents[0]):
         if content is not None and content.shape[1:] != run.clean.shape[1:]:
             raise BadInput(
                 f"The blend keeps latents of {_size(content)}, sampling runs on {_size(run.clean)}: make both alike."
             )
+        _check_batch("latents", content, pictures)
+    _check_batch("masks", None if blend.masks is None else blend.masks[0], pictures)
     return KINDS[blend.kind](blend, run)
+
+
+def _check_batch(what: str, kept: Tensor | None, pictures: int) -> None:
+    if kept is not None and len(kept) not in (1, pictures):
+        raise BadInput(f"The blend has {len(kept)} {what} for {pictures} pictures; give one, or one each.")
 
 
 def _size(x: Tensor) -> str:
@@ -207,12 +218,15 @@ def local(blend: Blend, run: Run) -> Hook:
 
 def _hot(maps: Tensor, positions: tuple[int, ...], threshold: float, like: Tensor, *, pool: bool) -> Tensor:
     """Return where the words at `positions` look most, (B, 1, h, w) of 0 and 1."""
-    looked = maps[:, list(positions)].sum(1, keepdim=True)
+    check_positions(positions, maps.shape[1])
+    looked = maps[:, list(positions)].sum(1, keepdim=True)  # (B, T, h, w) -> (B, 1, h, w)
     looked = F.max_pool2d(looked, 3, 1, 1) if pool else looked
     looked = F.interpolate(looked, size=like.shape[-2:], mode="bilinear")
     return (looked / looked.amax((2, 3), keepdim=True).clamp_min(1e-12) > threshold).to(like)
 
 
+PAIRED = {"source", "local"}  # kinds for a batch whose second half is edited
+NOISED = {"fixed", "per_pixel"}  # kinds that keep a picture under the noise that the run began with
 KINDS: Mapping[str, Callable[[Blend, Run], Hook]] = {
     "fixed": fixed, "fresh": fresh, "trajectory": recorded, "per_pixel": per_pixel, "source": source_rows,
     "local": local,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.diffusion.alignment import check_positions
 from engine.diffusion.attention import Hook, Layer
 from engine.diffusion.stepping import Denoise
 from engine.errors import BadInput, NotFound
@@ -183,6 +184,7 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
 
 def _foreground(maps: Tensor, positions: tuple[int, ...], threshold: float, layer: Layer) -> Tensor:
     """Return where the words at `positions` look over `threshold` of their range, (B, L) bool on the layer's grid."""
+    check_positions(positions, maps.shape[1])
     looked = maps[:, list(positions)].mean(1, keepdim=True)  # (B, T, h, w) -> (B, 1, h, w)
     low, high = looked.amin((2, 3), keepdim=True), looked.amax((2, 3), keepdim=True)
     spread = (looked - low) / (high - low).clamp_min(1e-12)
@@ -230,6 +232,11 @@ def reweight(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
         return ()
 
     def cross(layer: Layer, probs: Tensor) -> Tensor:
+        if len(weights) != probs.shape[-1]:
+            raise BadInput(
+                f"The factors are for a prompt of {len(weights)} tokens, the sampled one has {probs.shape[-1]}: name "
+                "words in the very prompt that is sampled.", field="text",
+            )  # fmt: skip
         if not paired:
             return probs * weights.to(probs)
         source, target = _halves(probs)
@@ -270,7 +277,7 @@ def collage(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
         return ()
 
     def logits(layer: Layer, values: Tensor) -> Tensor:
-        gain = math.log1p(max(0.0, math.log(1.01 + run.sigma)))
+        gain = math.log1p(math.log(1.01 + run.sigma))
         top = values.amax(2, keepdim=True).clamp_min(0)  # (B, heads, 1, K)
         raised = _columns(masks * up[:, None, None], tokens, layer, values, F.adaptive_max_pool2d)
         outside = (1 - masks) * down[:, None, None]
@@ -284,6 +291,7 @@ def _columns(
     masks: Tensor, tokens: tuple[tuple[int, ...], ...], layer: Layer, like: Tensor, pool: Callable[..., Tensor]
 ) -> Tensor:
     """Return (L, K): in the columns of each mask's tokens the mask (P, H, W) on the layer's grid."""
+    check_positions((p for positions in tokens for p in positions), like.shape[-1])
     small = pool(masks[None].to(like), layer.size)[0].flatten(1)  # (P, L)
     columns = like.new_zeros(like.shape[2:])
     for values, positions in zip(small, tokens, strict=True):

@@ -84,16 +84,13 @@ def sample(
             f"The latent has {clean.shape[1]} channels, the model works on {network.channels}: make it for this model.",
             field="latent",
         )
-    if noise is None and latent.mask is not None and float(sigmas[0]) > 0:
-        raise BadInput(
-            "A masked latent that is noisy already hides its background: mask the latent that noise is added to, and "
-            "take the mask off for what follows.", field="latent",
-        )  # fmt: skip
+    start = float(sigmas[0]) if len(sigmas) else 0.0
+    if noise is None and start > 0:
+        _check_background(latent, blend)
     in_turn = noise is not None and noise.kind == IN_TURN
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds, in_turn=in_turn)
     drawn = torch.zeros_like(clean) if noise is None else source.initial(clean)
     eps = drawn if noise is None or in_turn else marked(noise, drawn)
-    start = float(sigmas[0]) if len(sigmas) else 0.0
     keep = None if latent.mask is None else _Background(clean, eps, cells(latent.mask, clean))
     _check_steering(network, guider.conds)
     conds = guider.conds if control is None else control.attached(guider.conds)
@@ -107,6 +104,20 @@ def sample(
     step_noise = algorithm.noise(source, clean)
     x = algorithm(denoise, clean + start * eps, sigmas, noise=step_noise, on_step=report, **sampler.options)
     return Sampled(replace(latent, samples=x), replace(latent, samples=report.denoised))
+
+
+def _check_background(latent: Latent, blend: Blend | None) -> None:
+    """Refuse to keep a background under noise that is not known, since the latent is noisy already."""
+    if latent.mask is not None:
+        raise BadInput(
+            "A masked latent that is noisy already hides its background: mask the latent that noise is added to, and "
+            "take the mask off for what follows.", field="latent",
+        )  # fmt: skip
+    if blend is not None and blends.NOISED & {b.kind for b in (blend, *blend.then)}:
+        raise BadInput(
+            "This blend keeps a picture under the noise that sampling began with, and none is added: give the sampler "
+            "noise, or after an inversion keep its trajectory.", field="noise",
+        )  # fmt: skip
 
 
 def _check_steering(network: DiffusionNetwork, conds: Mapping[str, Conditioning]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from engine.context import Context
 from engine.diffusion import text as prompts
-from engine.diffusion.alignment import positions_of
+from engine.diffusion.alignment import check_positions, positions_of
 from engine.errors import BadInput
 from engine.node import Range, Text, node
 from engine.types import AttentionStore, Clip, Heatmap, Image, Saved
@@ -59,7 +59,9 @@ def attention_of_words(
         raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
     if not named:
         raise BadInput("The prompt has no words.", field="text")
-    stacked = torch.stack([maps[row, list(positions_of(found, word, field="words"))].sum(0) for word in named])
+    places = [positions_of(found, word, field="words") for word in named]
+    check_positions((p for each in places for p in each), maps.shape[1])
+    stacked = torch.stack([maps[row, list(each)].sum(0) for each in places])  # (W, h, w)
     side = max(stacked.shape[1:])
     finest = max(max(map(int, size.split("x"))) for size in attention.maps)
     heat = Heatmap(stacked, attention.factor * round(finest / side))
@@ -94,6 +96,7 @@ def show_attention(
     for size, maps in sorted(attention.maps.items(), key=lambda each: each[1][0, 0].numel()):
         if row >= len(maps):
             raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
+        check_positions((p for word in words for p in word.positions), maps.shape[1])
         heat = torch.stack([maps[row, list(word.positions)].sum(0) for word in words])  # (W, h, w)
         peaks = heat.flatten(1).amax(1)
         grids.append({"size": size, "width": heat.shape[2], "height": heat.shape[1], "peaks": peaks.tolist()})

@@ -164,6 +164,8 @@ def rank_latents(
     where = torch.ones(1, *latent.samples.shape[-2:]) if mask is None else latent_mask(mask, latent)
     if len(where) not in (1, batch):
         raise BadInput(f"There are {len(where)} masks for {batch} pictures; give one, or one each.", field="mask")
+    if not bool(where.flatten(1).any(1).all()):
+        raise BadInput("The mask is empty: there is nothing to look at.", field="mask")
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, samples, seed)
         scores = gains(

@@ -15,7 +15,7 @@ from engine.diffusion.contrast import Method
 from engine.diffusion.sample import working_bytes
 from engine.node import Range, Seed, node
 from engine.types import Conditioning, Heatmap, Image, Latent, Mask, Model
-from nodes.basics._pixels import Fraction, resample
+from nodes.basics._pixels import Fraction, match_batches, resample
 
 CONTRAST_LOW = 2.0  # max / mean below which the mask means little
 
@@ -115,5 +115,5 @@ def show_heatmap(heatmap: Heatmap, image: Image | None = None, opacity: Fraction
     shown = _picture(contrasts.scaled(heatmap.values), torch.zeros(len(heatmap.values), height, width)).pixels
     if image is None:
         return Image(shown)
-    under = resample(image.pixels, width, height)
-    return Image(under.expand(shown.shape).lerp(shown, opacity) if len(under) == 1 else under.lerp(shown, opacity))
+    under, shown = match_batches(resample(image.pixels, width, height), shown, "Image and heat map")
+    return Image(under.lerp(shown, opacity))

@@ -63,15 +63,24 @@ def rank_captions(
         seed: Number of the noise.
     """
     names = [line.strip() for line in captions.splitlines() if line.strip()]
-    if not 1 <= len(names) <= PROMPTS_MAX or "{}" not in template or low >= high:
-        raise BadInput(f"Give 1 to {PROMPTS_MAX} captions, a template with {{}}, and low below high.", field="captions")
+    if not 1 <= len(names) <= PROMPTS_MAX:
+        raise BadInput(f"Give 1 to {PROMPTS_MAX} captions, one a line, got {len(names)}.", field="captions")
+    if "{}" not in template:
+        raise BadInput("The template has no {} where the caption goes.", field="template")
+    if low >= high:
+        raise BadInput(f"low must be below high, got {low:g} and {high:g}.", field="low")
     prompts = [encode_text(ctx, clip, template.replace("{}", name)) for name in names]
     stages = [Stage(looks, keep), Stage(max(looks, last_looks), 1)]
     best, lines = [], []
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, stages[-1].looks, seed, low=low, high=high)
-        for i, picture in enumerate(torch.chunk(latent.samples.float(), len(latent.samples))):
-            found = classify(network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=ctx.progress)
+        pictures = latent.samples.float().split(1)
+        for i, picture in enumerate(pictures):
+
+            def progress(done: int, total: int, i: int = i) -> None:
+                ctx.progress(i * total + done, len(pictures) * total)
+
+            found = classify(network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=progress)
             best.append(names[found.order[0]])
             lines.append(f"picture {i + 1}, {found.calls} looks:")
             lines += [f"  {names[k]}: {float(found.errors[k]):.5f} after {found.looks[k]}" for k in found.order]
