@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -112,13 +112,14 @@ def null_text(
     inner: int = 10,
     rate: float = 0.01,
     tolerance: float = 1e-5,
+    done: Sequence[NullStep] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[NullStep]:
-    """Find for each step the empty-prompt embedding with which guided sampling follows the trajectory.
+    """Find for each step the empty-prompt embedding (1, T, D) with which guided sampling follows the trajectory.
 
     Mokady et al. 2022, arXiv 2211.09794, algorithm 1; Adam from the last step's embedding on, its rate falling by
     half over the run (the published 1 - i / 100 would be negative beyond 100 steps), until the loss, in the family's
-    own scale, is below `tolerance` + 2e-5 i.
+    own scale, is below `tolerance` + 2e-5 i. Steps `done` before are walked again, not learnt again and not given.
     """
     sigmas = trajectory.sigmas.flip(0)
     steps, n = list(walk(sigmas)), len(sigmas) - 1
@@ -136,14 +137,19 @@ def null_text(
             guided = plain + scale * (prompted - plain)
             return guided + down * (x - guided)
 
-        found = _descend(
-            tokens, lambda t, f=next_of, g=goal, u=unit: u * (f(t) - g).square().mean(),  # type: ignore[misc]
-            inner=inner, rate=rate * (1 - step.i / (2 * n)), tolerance=tolerance + 2e-5 * step.i,
+        def loss_of(embedding: Tensor, next_of: Callable[[Tensor], Tensor] = next_of, goal: Tensor = goal,
+                    unit: float = unit, i: int = step.i) -> Tensor:  # fmt: skip
+            progress(i, n)  # a step may take minutes: it can be cancelled within
+            return unit * (next_of(embedding) - goal).square().mean()
+
+        found = done[step.i] if step.i < len(done) else _descend(
+            tokens, loss_of, inner=inner, rate=rate * (1 - step.i / (2 * n)), tolerance=tolerance + 2e-5 * step.i
         )  # fmt: skip
         tokens = found.tokens
         with torch.no_grad():
             x = next_of(tokens)
-        yield found
+        if step.i >= len(done):
+            yield found
     progress(n, n)
 
 

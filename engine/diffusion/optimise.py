@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,21 +64,33 @@ def optimise(start: Parameters, loss: Loss, desk: Desk, *, steps: int, rate: flo
     """
     work = _Work(start, rate)
     work.restore(desk.resume())
-    kept = time.monotonic()
-    try:
+    with half_done(desk, work.state) as keep:
         while work.step < steps:
             work.note(measure, max(1, steps // CURVE_POINTS))
             desk.progress(work.step, steps, figures={"loss": work.curve[-1][1]})
             work.advance(loss)
-            if time.monotonic() - kept > CHECKPOINT_SECONDS:
-                desk.checkpoint(work.state())
-                kept = time.monotonic()
-    except Cancelled:
-        desk.checkpoint(work.state())
-        raise
+            keep()
     work.note(measure, 1)
     desk.progress(steps, steps, figures={"loss": work.curve[-1][1]})
     return Learnt({name: p.detach().clone() for name, p in work.parameters.items()}, tuple(work.curve))
+
+
+@contextmanager
+def half_done(desk: Desk, state: Callable[[], Any]) -> Iterator[Callable[[], None]]:
+    """Keep half-done work, `state()`, when the block is cancelled, and at times when what it gives is called."""
+    kept = time.monotonic()
+
+    def keep() -> None:
+        nonlocal kept
+        if time.monotonic() - kept > CHECKPOINT_SECONDS:
+            desk.checkpoint(state())
+            kept = time.monotonic()
+
+    try:
+        yield keep
+    except Cancelled:
+        desk.checkpoint(state())
+        raise
 
 
 class _Work:

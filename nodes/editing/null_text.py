@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from engine.context import Context
-from engine.diffusion.inversion import check_caption, check_use, null_text, scheduled
+from engine.diffusion.inversion import NullStep, check_caption, check_use, null_text, scheduled
+from engine.diffusion.optimise import half_done
 from engine.diffusion.sample import working_bytes
 from engine.errors import BadInput
 from engine.node import Range, node
@@ -35,8 +36,8 @@ def null_text_inversion(
 ) -> NullText:
     """Learn an empty prompt for each step, with which guided sampling gives a real picture back.
 
-    Takes up to thirty times as long as the inversion. Use its result as the negative prompt, with the same model,
-    sigmas and guidance.
+    Takes up to thirty times as long as the inversion; stopped work goes on where it was. Use its result as the negative
+    prompt, with the same model, sigmas and guidance.
 
     Args:
         model: The model.
@@ -50,21 +51,28 @@ def null_text_inversion(
     """
     check_use(trajectory, model, trajectory.sigmas.flip(0))
     check_caption(trajectory, caption)
+    pictures, steps = trajectory.latents.shape[1], len(trajectory.sigmas) - 1
+    if pictures != 1 or not steps:
+        raise BadInput(f"Null text is learnt for one picture over one step or more, got {pictures} over {steps}.",
+                       field="trajectory")  # fmt: skip
     if len(caption.conds) != 1 or len(empty.conds) != 1:
         raise BadInput("Null text is learnt for one caption and one empty prompt.", field="caption")
     working = 8 * working_bytes(Latent(trajectory.latents[0], trajectory.factor))  # gradients keep all layers
     with ctx.models.use(model, working_bytes=working) as network:
-        steps = list(
-            null_text(
-                network.denoiser, trajectory, caption.conds[0], empty.conds[0], scale=scale, inner=inner, rate=rate,
-                tolerance=tolerance, progress=ctx.progress,
-            )
+        found = [NullStep(*each) for each in ctx.resume() or ()]
+        learning = null_text(
+            network.denoiser, trajectory, caption.conds[0], empty.conds[0], scale=scale, inner=inner, rate=rate,
+            tolerance=tolerance, done=tuple(found), progress=ctx.progress,
         )  # fmt: skip
+        with half_done(ctx, lambda: tuple((s.tokens, s.before, s.after) for s in found)) as keep:
+            for step in learning:
+                found.append(step)
+                keep()
         sigmas = trajectory.sigmas.flip(0)
-        negative = scheduled([s.tokens for s in steps], empty.conds[0], sigmas, network.levels)
+        negative = scheduled([s.tokens for s in found], empty.conds[0], sigmas, network.levels)
     series = {
-        "before": tuple((float(i), s.before) for i, s in enumerate(steps)),
-        "after": tuple((float(i), s.after) for i, s in enumerate(steps)),
+        "before": tuple((float(i), s.before) for i, s in enumerate(found)),
+        "after": tuple((float(i), s.after) for i, s in enumerate(found)),
     }
     return NullText(negative, Plot(series, "step", "squared error"))
 
