@@ -11,6 +11,7 @@ from engine.context import Context
 from engine.diffusion import text as prompts
 from engine.diffusion.alignment import positions_of, token_map
 from engine.diffusion.control import Controller
+from engine.diffusion.denoiser import expand
 from engine.diffusion.sample import working_bytes
 from engine.errors import BadInput
 from engine.node import Range, Text, Widget, node
@@ -34,15 +35,18 @@ from nodes.basics._pixels import Fraction
 from nodes.basics._sampling import run
 
 Cells = Annotated[int, Range(1, 4096)]
+Windows = Annotated[dict[str, Any] | None, Widget("word_windows", {"prompt": "tokens.target", "end": "cross"})]
 DecoderLayer = Annotated[int, Range(0, 100)]
 WEIGHT_MAX = 20.0
 
 
 class Aligned(NamedTuple):
-    """How one prompt's tokens follow from another's, and that as a table to read."""
+    """How one prompt's tokens follow from another's, that as a table to read, and both prompts, to be sampled."""
 
     tokens: TokenMap
     table: str
+    source: str
+    target: str
 
 
 class Pair(NamedTuple):
@@ -59,7 +63,7 @@ def align_prompts(
     clip: Clip,
     source: Annotated[str, Text()] = "",
     target: Annotated[str, Text()] = "",
-    mode: Literal["replace", "refine"] = "replace",
+    mode: Literal["replace", "refine", "auto"] = "replace",
 ) -> Aligned:
     """Say which words of an edited prompt stand for which of the original.
 
@@ -67,11 +71,11 @@ def align_prompts(
         clip: The text encoder of the model.
         source: The prompt as it was.
         target: The prompt as it becomes.
-        mode: replace swaps words and needs equally many; refine adds or takes out words.
+        mode: replace swaps words and needs equally many; refine adds or takes out words; auto replaces if it can.
     """
     with ctx.models.use(clip) as network:
         tokens = token_map(prompts.tokenise(network, source), prompts.tokenise(network, target), mode)
-    return Aligned(tokens, _table(tokens))
+    return Aligned(tokens, _table(tokens), source, target)
 
 
 def _table(tokens: TokenMap) -> str:
@@ -88,8 +92,10 @@ def inject_attention(
     tokens: TokenMap,
     cross: Fraction = 0.8,
     self_attention: Fraction = 0.4,
-    words: Annotated[dict[str, Any] | None, Widget("word_windows")] = None,
+    words: Windows = None,
     self_cells: Cells = 256,
+    *,
+    changed: Fraction = 1.0,
 ) -> AttentionControl:
     """Give the edited prompt the attention of the original: its layout stays.
 
@@ -99,8 +105,10 @@ def inject_attention(
         self_attention: Part of the steps in which places look at each other as in the original.
         words: Windows of single words of the edited prompt, {"lion": 0.4} or {"lion": [0.1, 0.4]}.
         self_cells: Largest grid, in cells, whose self-attention is taken over.
+        changed: Words that differ from the original's end at this part of the steps, if `cross` does not end before.
     """
     windows = torch.tensor([0.0, cross]).repeat(len(tokens.own), 1).T.clone()  # (2, T)
+    windows[1, list(_differing(tokens)["target"])] = min(cross, changed)
     for word, window in _named(words).items():
         start, end = window if isinstance(window, list | tuple) and len(window) == 2 else (0.0, window)
         if not all(type(v) in (int, float) and 0 <= v <= 1 for v in (start, end)):
@@ -133,7 +141,7 @@ def reweight_words(
     found = [(w.text, w.positions) for w in tokens.words]
     weights = torch.ones(len(tokens.ids) * len(tokens.ids[0]))
     for word, weight in _named(words).items():
-        if type(weight) not in (int, float) or abs(weight) > WEIGHT_MAX:
+        if type(weight) not in (int, float) or not abs(weight) <= WEIGHT_MAX:
             raise BadInput(f"The factor of {word!r} is a number from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}.", field="words")
         weights[list(positions_of(found, word, field="words"))] = float(weight)
     return AttentionControl((AttentionPart("reweight", {"paired": pair}, {"weights": weights}),))
@@ -221,7 +229,8 @@ def local_blend(
 
     Args:
         tokens: Which words stand for which.
-        source_words: Words of the original prompt whose place may change, commas between them.
+        source_words: Words of the original prompt whose place may change, commas between them. Empty, as the next
+            one, takes all words that differ between the prompts.
         target_words: Words of the edited prompt whose place may change.
         less: Words of the edited prompt whose place must stay.
         threshold: How strongly a place must be looked at, of the strongest; higher changes less.
@@ -234,8 +243,22 @@ def local_blend(
         "less": positions_of(tokens.target, less, field="less"),
     }
     if not places["source"] and not places["target"]:
-        raise BadInput("Name at least one word whose place may change.", field="target_words")
+        places |= _differing(tokens)
+    if not places["source"] and not places["target"]:
+        raise BadInput("The prompts do not differ: name a word whose place may change.", field="target_words")
     return Blend("local", options={**places, "threshold": threshold, "start": start, "cells": cells})
+
+
+def _differing(tokens: TokenMap) -> dict[str, tuple[int, ...]]:
+    """Return the token positions of the words of each prompt that no equal word of the other one stands for."""
+    same = [
+        (a, b) for word, a in tokens.source for other, b in tokens.target
+        if word.lower() == other.lower() and bool(tokens.mapping[list(a)][:, list(b)].any())
+    ]  # fmt: skip
+    return {
+        side: tuple(p for _, positions in words if positions not in [pair[k] for pair in same] for p in positions)
+        for k, (side, words) in enumerate((("source", tokens.source), ("target", tokens.target)))
+    }
 
 
 @node(category="editing/prompt")
@@ -301,7 +324,7 @@ def _both(source: Cond, target: Cond, n: int) -> Cond:
     if source.tokens.shape[1:] != target.tokens.shape[1:]:
         raise BadInput(f"The prompts have {source.tokens.shape[1]} and {target.tokens.shape[1]} tokens; they must be "
                        "equally long in chunks.", field="source")  # fmt: skip
-    tokens = torch.cat([c.tokens.expand(n, -1, -1) for c in (source, target)])
-    pools = [c.pooled for c in (source, target) if c.pooled is not None]
-    pooled = torch.cat([p.expand(n, -1) for p in pools]) if len(pools) == 2 else None
-    return replace(target, tokens=tokens, pooled=pooled)
+    rows = [expand(c, n) for c in (source, target)]
+    pools = [c.pooled for c in rows if c.pooled is not None]
+    pooled = torch.cat(pools) if len(pools) == 2 else None
+    return replace(target, tokens=torch.cat([c.tokens for c in rows]), pooled=pooled)

@@ -210,8 +210,35 @@ def test_a_local_blend_above_the_maximum_keeps_all_and_below_zero_nothing(ctx):
     assert torch.equal(out[-0.5].edited.samples, free)
     away = [(out[t].edited.samples != out[t].source.samples).float().mean() for t in (-0.5, 0.5, 0.9, 1.5)]
     assert away == sorted(away, reverse=True)
-    with pytest.raises(BadInput, match="at least one word"):
-        local_blend(tokens)
+
+
+@pytest.mark.parametrize(("target", "mode", "source_words", "target_words"), [
+    (B, "replace", "cat", "butterfly"), ("a red cat on grass", "refine", "", "red"),
+    ("a cat", "refine", "on, grass", ""), ("a Cat in grass", "replace", "on", "in"),
+])  # fmt: skip
+def test_words_that_differ_are_found(ctx, target, mode, source_words, target_words):
+    tokens = align_prompts(ctx, CLIP, A, target, mode).tokens
+    assert local_blend(tokens).options == local_blend(tokens, source_words, target_words).options
+    named = {word.strip(): 0.25 for word in target_words.split(",") if word}
+    by_name, by_change = (inject_attention(tokens, 0.8, **w).parts[0] for w in ({"words": named}, {"changed": 0.25}))
+    assert torch.equal(by_name.tensors["windows"], by_change.tensors["windows"])
+    assert inject_attention(tokens, 0.2, changed=0.25).parts[0].tensors["windows"].max() == pytest.approx(0.2)
+
+
+def test_prompts_that_do_not_differ_have_no_place_to_change(ctx):
+    with pytest.raises(BadInput, match="do not differ"):
+        local_blend(align_prompts(ctx, CLIP, A, A).tokens)
+
+
+@pytest.mark.parametrize(("target", "mode"), [(B, "replace"), ("a red cat on grass", "refine")])
+def test_words_are_swapped_where_there_are_equally_many(ctx, target, mode):
+    found, wanted = (align_prompts(ctx, CLIP, A, target, m).tokens for m in ("auto", mode))
+    assert torch.equal(found.mapping, wanted.mapping)
+    assert torch.equal(found.own, wanted.own)
+
+
+def test_aligned_prompts_are_handed_on(ctx):
+    assert align_prompts(ctx, CLIP, A, B)[2:] == (A, B)
 
 
 MODES = {"masactrl": mutual_self_attention(0.0), "plug and play": plug_and_play(1.0, 1.0)}
