@@ -125,14 +125,14 @@ class Dispatcher:
         if run is None or not run.hooks:
             return [], NOWHERE
         tokens = x.shape[1] if x.ndim == 3 else x.shape[2] * x.shape[3]
-        layer = Layer(self.name, self.place, context is not None, attn.heads, _grid(run.size, tokens), self.index)
+        layer = Layer(self.name, self.place, context is not None, attn.heads, grid_of(run.size, tokens), self.index)
         return [hook for hook in run.hooks if hook.point != "block" and hook.wants(layer)], layer
 
 
 NOWHERE = Layer("", "", False, 0, (0, 0))
 
 
-def _grid(size: tuple[int, int], tokens: int) -> tuple[int, int]:
+def grid_of(size: tuple[int, int], tokens: int) -> tuple[int, int]:
     """Return the size that a latent of `size` has where it has become `tokens` cells: halved, rounded up, each time."""
     h, w = size
     while h * w > tokens:

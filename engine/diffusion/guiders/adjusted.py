@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn import functional as F
 
-from engine.diffusion.attention import Hook, Layer
+from engine.diffusion.attention import Hook, Layer, grid_of
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.guidance import Conds, predict, rescaled
 from engine.diffusion.guiders.perp_neg import across
@@ -93,8 +93,7 @@ def self_attention(moment: Moment, guided: Tensor, *, scale: float, blur_sigma: 
         return guided
     h, w = moment.u.shape[2:]
     looked = moment.attention.mean(1).sum(1)  # (B, heads, L, L) -> (B, L), how much each place is looked at
-    side = _grid(h, w, looked.shape[1])
-    mask = (looked.reshape(-1, 1, *side) > 1).to(moment.u)
+    mask = (looked.reshape(-1, 1, *grid_of((h, w), looked.shape[1])) > 1).to(moment.u)
     mask = F.interpolate(mask, (h, w))
     degraded = moment.u * (1 - mask) + _blurred(moment.u, blur_sigma) * mask
     noisy = degraded + moment.x - moment.u
@@ -191,12 +190,6 @@ def _watch(seen: list[Tensor]) -> Callable[[Layer, Tensor], Tensor]:
         return probs
 
     return call
-
-
-def _grid(h: int, w: int, cells: int) -> tuple[int, int]:
-    while h * w > cells:
-        h, w = (h + 1) // 2, (w + 1) // 2
-    return h, w
 
 
 def _blurred(x: Tensor, sigma: float) -> Tensor:
