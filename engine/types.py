@@ -247,7 +247,7 @@ class Guider(Value):
 class Trajectory(Value):
     """Latents kept along an inversion. `latents`: (N + 1, B, C, h, w), index = level k, 0 = clean; `sigmas`: (N + 1,).
 
-    `origin` digests model, conditioning and schedule, so that a trajectory is never replayed on another model.
+    `origin` digests the model, so that a trajectory is never replayed on another one; `conditioning`: its prompt.
     """
 
     socket: ClassVar[str] = "TRAJECTORY"
