@@ -17,6 +17,7 @@ import { SeedWidget } from "./seed/SeedWidget";
 import { JsonWidget } from "./text/JsonWidget";
 import { PromptWidget, TextWidget } from "./text/PromptWidget";
 import type { WidgetKind } from "./types";
+import { WordWindows } from "./wordWindows/WordWindows";
 
 /** By the name that a node declares, `Widget("seed")`. One that is not here gets the default of its type. */
 const NAMED: Readonly<Record<string, WidgetKind>> = {
@@ -29,6 +30,7 @@ const NAMED: Readonly<Record<string, WidgetKind>> = {
   prompt_pair: { component: PromptPair, rows: 5 },
   prompt_weights: { component: WordWeights, rows: 5 },
   word_weights: { component: WordWeights, rows: 5 },
+  word_windows: { component: WordWindows, rows: 5 },
   mask_threshold: { component: MaskThreshold, rows: 3 },
   curve: { component: CurveWidget, rows: 6 },
 };
