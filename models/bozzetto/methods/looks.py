@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import cv2
@@ -15,14 +16,27 @@ from scipy.stats import wasserstein_distance
 
 from engine.diffusion.colours import to_lab
 from engine.types import Noise, Sampler
-from models.bozzetto.bed import FIRST_SEED, WORLD, Bed, Pixels, image_value, overlap, prompt_of, shown, subjects
+from models.bozzetto.bed import (
+    FIRST_SEED,
+    PLACES,
+    WORLD,
+    Bed,
+    Pixels,
+    image_value,
+    overlap,
+    prompt_of,
+    shown,
+    subjects,
+)
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes import scene
 from models.bozzetto.scenes.vocabulary import STYLE_PREFIX
 
 NEW_STYLES = ("pixel", "watercolor", "flat", "ink")
-TINTED = ("car", "house", "tulip", "cake")  # things of the list that may have any colour
+# Things of the list that are drawn in any colour and size, each with a colour that it seldom has when none is said.
+TINTED = {"car": "blue", "house": "green", "tulip": "purple"}
+GROWN = 1.5  # times as many pixels as before
 MATCHED = 4096  # pixels between which transport is solved exactly
 DIRECTIONS = 64
 
@@ -48,25 +62,31 @@ def plug_and_play(bed: Bed, seeds: int) -> Measured:
 
 
 def _mutual(bed: Bed, seeds: int) -> Measured:
-    """A thing goes from the left to the right and keeps the colour that no prompt says."""
-    nouns = [TINTED[i % len(TINTED)] for i in range(seeds)]
-    old, new = ([prompt_of(f"{n} on the {side}", "beach") for n in nouns] for side in ("left", "right"))
-    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (bed("mutual_self_attention", 0.2), None))
+    """A small thing becomes large, as the new prompt says, and keeps the colour that the new prompt leaves unsaid.
+
+    Size is the layout that this model takes from a prompt; by "on the left" and "on the right" it draws one picture.
+    """
+    told = [(noun, TINTED[noun], PLACES[i % len(PLACES)]) for i, noun in zip(range(seeds), cycle(TINTED))]
+    nouns = [noun for noun, _, _ in told]
+    old = [prompt_of(f"small {colour} {noun}", place) for noun, colour, place in told]
+    new = [prompt_of(f"large {noun}", place) for noun, _, place in told]
+    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (bed("mutual_self_attention"), None))
     were = [r.find(n) for r, n in zip(read(first), nouns, strict=True)]
 
     def compared(pictures: Pixels) -> tuple[list[bool], list[bool]]:
         pairs = [(w, r.find(n)) for w, r, n in zip(were, read(pictures), nouns, strict=True) if w is not None]
         return ([i is not None and i.colour == w.colour for w, i in pairs],
-                [i is not None and i.centre[0] > w.centre[0] + 16 for w, i in pairs])  # fmt: skip
+                [i is not None and i.mask.sum() >= GROWN * w.mask.sum() for w, i in pairs])  # fmt: skip
 
-    (same, moved), (usual, free) = (compared(x) for x in (made, plain))
+    (same, grown), (usual, free) = (compared(x) for x in (made, plain))
     figures = (
-        Figure("MasaCtrl: a moved thing has its old colour (control: only the new prompt)", mean(same), 0.85,
-               mean(usual), len(same), "look"),
-        Figure("MasaCtrl: the thing has moved to the right (control: only the new prompt)", mean(moved), 0.7,
-               mean(free), len(moved), "moved"),
+        Figure("MasaCtrl: a thing of new size has its old colour, unsaid (control: only the new prompt)", mean(same),
+               0.85, mean(usual), len(same), "look", margin=0.3,
+               why="the noun draws nearly all attention to words, and brings its usual colour along"),
+        Figure("MasaCtrl: the thing has grown, as the new prompt says (control: only the new prompt)", mean(grown), 0.7,
+               mean(free), len(grown), "layout"),
     )  # fmt: skip
-    return Measured(figures, {"on the left": first[0], "MasaCtrl, right": made[0]})
+    return Measured(figures, {old[0]: first[0], f"MasaCtrl, {new[0]}": made[0], "only the new prompt": plain[0]})
 
 
 def _pair(bed: Bed, old: Sequence[str], new: Sequence[str], control: Any) -> tuple[Pixels, Pixels]:

@@ -12,6 +12,7 @@ from engine.types import Latent, Noise, Sampler, TokenMap
 from models.bozzetto.attention import localisation
 from models.bozzetto.bed import (
     LIKE,
+    SCALE,
     Bed,
     Cells,
     Pixels,
@@ -48,7 +49,7 @@ class _Pairs:
             raise ValueError("these prompts cannot share a batch: their tokens are aligned differently")
         self.words = [(m.source, m.target) for m in maps]
 
-    def sample(self, *, control: Any = None, blend: Any = None, scale: float = 3.0, negative: Any = None,
+    def sample(self, *, control: Any = None, blend: Any = None, scale: float = SCALE, negative: Any = None,
                latent: Latent | None = None, sigmas: Any = None) -> Any:  # fmt: skip
         """Return the pair of batches; without a latent from noise."""
         bed = self.bed
