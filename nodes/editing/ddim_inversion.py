@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from engine.context import Context
 from engine.diffusion import guidance
@@ -34,6 +33,7 @@ from engine.types import (
     Vae,
 )
 from nodes.basics._sampling import Scale, run
+from nodes.basics.image_batch import contact_sheet
 from nodes.basics.vae import vae_decode
 from nodes.editing.blended import latent_mask
 
@@ -165,7 +165,7 @@ def inversion_report(
 ) -> Report:
     """Say what an inversion is worth: how exactly the picture comes back, and whether its noise is noise.
 
-    The strip shows the picture on its way to noise; below it, on its way back.
+    The strip shows the picture on its way to noise, each level in its own scale, and last what comes back.
 
     Args:
         trajectory: The latents of an inversion.
@@ -202,12 +202,12 @@ def _curves(trajectory: Trajectory) -> Plot:
 
 
 def _strip(ctx: Context, trajectory: Trajectory, vae: Vae, returned: torch.Tensor, frames: int) -> Image:
-    """Return levels as pictures in a row, the last one is what comes back."""
+    """Return levels of the first picture in a row, as unit-variance latents decode, and last what comes back."""
     top = len(trajectory.latents) - 1
     picked = sorted({round(i * top / (frames - 1)) for i in range(frames)})
     shown = []
     for k in picked:
         scaled = trajectory.latents[k][:1] / float((1 + trajectory.sigmas[k] ** 2).sqrt())
-        shown.append(vae_decode(ctx, Latent(scaled, trajectory.factor), vae).pixels)
-    row = torch.cat([*shown, returned[:1]], 2)  # (1, H, frames W, 3)
-    return Image(F.pad(row, (0, 0, 1, 1, 1, 1)))
+        shown.append(vae_decode(ctx, Latent(scaled, trajectory.factor), vae))
+    labels = [*(f"level {k}" for k in picked), "comes back"]
+    return contact_sheet([*shown, Image(returned[:1])], labels, len(labels), 2)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
+from engine.context import Context
 from engine.diffusion import levels
 from engine.diffusion.inversion import check_caption, check_use, health, windows
 from engine.errors import BadInput, Cancelled
-from engine.types import Guider, Latent, Mask, Trajectory, Weights
+from engine.types import Guider, Latent, Mask, Trajectory, Vae, Weights
 from nodes.editing.ddib import ddib_translate
-from nodes.editing.ddim_inversion import ddim_invert, keep_trajectory, replay, trajectory_at
-from tests.editing.toys import MODEL, SD, STD, Toy, context, guider, latent, prompt, spaced
+from nodes.editing.ddim_inversion import ddim_invert, inversion_report, keep_trajectory, replay, trajectory_at
+from tests.editing.toys import MODEL, SD, STD, Models, Toy, context, guider, latent, prompt, spaced
 
 
 def inverted(mean=0.3, steps=50, of=None, **options):
@@ -99,6 +101,39 @@ def test_guidance_while_inverting_is_flagged():
     assert any("deviation" in flag for flag in flat.flags)
     with pytest.raises(BadInput, match="negative"):
         inverted(guidance_scale=2.0)
+
+
+class Painter:
+    """An autoencoder of the toy's channels: a cell becomes a grey square of 2 pixels."""
+
+    def decode(self, samples, *, tile, on_tile):
+        grey = samples.mean(1).sigmoid().repeat_interleave(2, 1).repeat_interleave(2, 2)  # (B, h, w) -> (B, H, W)
+        return grey[..., None].repeat(1, 1, 1, 3)
+
+
+VAE = Vae("toy", Weights("toys", "toy vae", "0"), options={"factor": 2, "width": 8})
+
+
+class Both(Models):
+    def use(self, described, *, working_bytes=0):
+        return Models(Painter() if described is VAE else Toy()).use(described)
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(0, 2), (12, 5)])
+def test_the_report_shows_the_levels_and_last_what_comes_back(steps, shown):
+    ctx = Context(node="n", models=Both(None))
+    sigmas = spaced(steps) if steps else replace(spaced(1), values=torch.zeros(1))
+    made = ddim_invert(ctx, MODEL, prompt(0.3), latent(batch=2), sigmas, refine=8).trajectory
+    out = inversion_report(ctx, made, MODEL, VAE, frames=4)
+    strip = out.image.pixels[0]
+    assert strip.shape[1] == 2 + shown * (16 + 2)
+    cells = strip[2:18, 2:].unflatten(1, (shown, 18))[:, :, :16].movedim(1, 0)  # (shown, 16, 16, 3)
+    torch.testing.assert_close(cells[0], cells[-1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(cells[0], Painter().decode(made.latents[0], tile=0, on_tile=None)[0])
+    assert float(re.match(r"([\d.]+) dB between", out.report)[1]) > 50
+    assert [len(points) for points in out.curves.series.values()] == [steps + 1] * 2
+    with pytest.raises(BadInput, match="no prompt"):
+        inversion_report(ctx, replace(made, conditioning=None), MODEL, VAE)
 
 
 def test_inversion_can_be_cancelled_and_reports_each_step():
