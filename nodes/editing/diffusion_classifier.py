@@ -74,7 +74,7 @@ def rank_captions(
     best, lines = [], []
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, stages[-1].looks, seed, low=low, high=high)
-        pictures = latent.samples.float().split(1)
+        pictures = torch.chunk(latent.samples.float(), len(latent.samples))
         for i, picture in enumerate(pictures):
 
             def progress(done: int, total: int, i: int = i) -> None:
@@ -115,4 +115,5 @@ def caption_matches(
             ctx.progress(i, looks)
             one, other = cell_errors(network.denoiser, clean, [first, second], pair)
             total += (other - one).float()
+        ctx.progress(looks, looks)
     return Heatmap((total / looks).clamp_min(0), latent.factor)
