@@ -105,7 +105,7 @@ def inject_attention(
         self_attention: Part of the steps in which places look at each other as in the original.
         words: Windows of single words of the edited prompt, {"lion": 0.4} or {"lion": [0.1, 0.4]}.
         self_cells: Largest grid, in cells, whose self-attention is taken over.
-        changed: Words that differ from the original's end at this part of the steps, if `cross` does not end before.
+        changed: For words that differ from the original's at most so much of the steps: smaller lets shapes change.
     """
     windows = torch.tensor([0.0, cross]).repeat(len(tokens.own), 1).T.clone()  # (2, T)
     windows[1, list(_differing(tokens)["target"])] = min(cross, changed)
