@@ -22,6 +22,7 @@ from engine.types import Conditioning
 Method = Literal["paper", "mean ratio", "quantile", "otsu"]
 Progress = Callable[[int, int], None]
 CLAMP = 0.99  # quantile above which a map is cut before it is rescaled
+FLAT = 1e-12  # a map that reaches no further is constant
 
 
 def contrast(
@@ -51,35 +52,49 @@ def ratio(heat: Tensor) -> Tensor:
 
 def scaled(heat: Tensor) -> Tensor:
     """Return maps cut at their 99th percentile and stretched to 0..1; a constant map is 0 everywhere."""
-    flat = heat.flatten(1).double()
-    top, low = flat.quantile(CLAMP, dim=1, keepdim=True), flat.amin(1, keepdim=True)
-    span = top - low
-    stretched = torch.where(span > 1e-12, (flat - low) / span.clamp_min(1e-30), torch.zeros_like(flat))
-    return stretched.clamp(0, 1).reshape(heat.shape).float()
+    return stretched(heat, heat)
 
 
-def to_mask(heat: Tensor, method: Method, threshold: float, *, smooth: float = 0.0, grow: int = 0) -> Tensor:
-    """Turn maps (B, h, w) into masks of 0 and 1.
+def stretched(heat: Tensor, values: Tensor) -> Tensor:
+    """Return where values (B, 1, 1) or (B, h, w) lie on the stretched maps, 0..1: a cut, or the cells themselves."""
+    low, span = _reach(heat)
+    at = (values.double() - low) / span.clamp_min(1e-30)
+    return torch.where(span > FLAT, at, 0.0).clamp(0, 1).float()
 
-    `paper`: over `threshold` of the stretched map; `mean ratio`: over 3 x threshold x the mean (diffusers: clamp at
-    three times the mean, divide, cut at the threshold); `quantile`: the cells over that quantile; `otsu`: where two
-    groups part best, whatever the threshold. `smooth`: Gaussian blur before, in cells; `grow`: dilation after.
+
+def cut(heat: Tensor, method: Method, threshold: float) -> Tensor:
+    """Return the value (B,) over which a cell of each map (B, h, w) is in its mask; infinite where none is.
+
+    `paper`: at `threshold` of the stretched map; `mean ratio`: at 3 x threshold x the mean (diffusers: clamp at three
+    times the mean, divide, cut at the threshold); `quantile`: at that quantile; `otsu`: where two groups part best,
+    whatever the threshold.
     """
-    heat = _blurred(heat, smooth) if smooth else heat
-    spread = scaled(heat)
     if method == "mean ratio":
-        cut = 3 * threshold * heat.double().mean((1, 2), keepdim=True)
-        mask = (heat.double() > cut) & (cut > 0)
-    elif method == "quantile":
-        mask = heat > heat.flatten(1).quantile(threshold, dim=1)[:, None, None]
-    elif method == "otsu":
-        mask = torch.stack([one > _otsu(one) for one in spread])
-    else:
-        mask = spread > threshold
-    return dilated(mask.float(), grow)
+        return 3 * threshold * heat.double().mean((1, 2))
+    if method == "quantile":
+        return heat.double().flatten(1).quantile(threshold, dim=1)
+    low, span = _reach(heat)
+    shares = span.new_tensor([_otsu(one) if method == "otsu" else threshold for one in scaled(heat)])
+    at = low + span * shares[:, None, None]
+    return torch.where(span > FLAT, at, torch.inf)[:, 0, 0]
 
 
-def _blurred(heat: Tensor, sigma: float) -> Tensor:
+def to_mask(heat: Tensor, method: Method, threshold: float, *, grow: int = 0) -> Tensor:
+    """Return masks of 0 and 1 of the cells of maps (B, h, w) over their cut, grown by `grow` cells."""
+    return dilated((heat.double() > cut(heat, method, threshold)[:, None, None]).float(), grow)
+
+
+def _reach(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least value of each map and how far its 99th percentile lies above, (B, 1, 1) each."""
+    flat = heat.flatten(1).double()
+    low = flat.amin(1)
+    return low[:, None, None], (flat.quantile(CLAMP, dim=1) - low)[:, None, None]
+
+
+def blurred(heat: Tensor, sigma: float) -> Tensor:
+    """Return maps (B, h, w) under a Gaussian of `sigma` cells; 0 leaves them as they are."""
+    if not sigma:
+        return heat
     reach = min(int(3 * sigma + 0.5), min(heat.shape[-2:]) - 1)
     line = torch.exp(-(torch.arange(-reach, reach + 1).float() ** 2) / (2 * sigma**2))
     line = line / line.sum()

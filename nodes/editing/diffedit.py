@@ -14,18 +14,20 @@ from engine.diffusion import contrast as contrasts
 from engine.diffusion.contrast import Method
 from engine.diffusion.sample import working_bytes
 from engine.node import Range, Seed, node
-from engine.types import Conditioning, Heatmap, Image, Latent, Mask, Model
+from engine.types import Conditioning, Heatmap, Image, Latent, Mask, Model, Plot
 from nodes.basics._pixels import Fraction, match_batches, resample
 
 CONTRAST_LOW = 2.0  # max / mean below which the mask means little
+BINS = 32
 
 
 class Masked(NamedTuple):
-    """A mask in pixels, the map as a picture with the mask's outline, and what to think of it."""
+    """A mask in pixels, the map as a picture with the mask's outline, what to think of it, and where it was cut."""
 
     mask: Mask
     image: Image
     report: str
+    histogram: Plot
 
 
 @node(category="editing/diffedit")
@@ -69,7 +71,7 @@ def heatmap_to_mask(
     smooth: Annotated[float, Range(0, 8, 0.25)] = 0.0,
     grow: Annotated[int, Range(0, 16)] = 1,
 ) -> Masked:
-    """Cut a heat map into a mask, and show both.
+    """Cut a heat map into a mask, and show both; the histogram has the cut in it: a good one lies between two hills.
 
     Args:
         heatmap: Where something matters, and how much.
@@ -79,7 +81,8 @@ def heatmap_to_mask(
         smooth: Blur before cutting, in latent cells.
         grow: Latent cells to add around, so that no rim of the old object is left.
     """
-    mask = contrasts.to_mask(heatmap.values, method, threshold, smooth=smooth, grow=grow)
+    heat = contrasts.blurred(heatmap.values, smooth)
+    mask = contrasts.to_mask(heat, method, threshold, grow=grow)
     large = mask.repeat_interleave(heatmap.factor, 1).repeat_interleave(heatmap.factor, 2)  # (B, H, W)
     strength = float(contrasts.ratio(heatmap.values).min())
     report = f"The map's peak is {strength:.1f} times its mean; the mask covers {float(mask.mean()):.0%}."
@@ -87,7 +90,18 @@ def heatmap_to_mask(
         report = "The two prompts agree everywhere: the mask is empty."
     elif strength < CONTRAST_LOW:
         report += " Careful: the edit has no clear place, as for a change of style; paint a mask or edit everything."
-    return Masked(Mask(large), _picture(contrasts.scaled(heatmap.values), large), report)
+    cuts = contrasts.cut(heat, method, threshold)
+    return Masked(Mask(large), _picture(contrasts.scaled(heatmap.values), large), report, _histogram(heat, cuts))
+
+
+def _histogram(heat: Tensor, cuts: Tensor) -> Plot:
+    """Count the cells of all maps (B, h, w), each stretched to 0..1, with a line up and down at each map's cut (B,)."""
+    counts, edges = np.histogram(contrasts.scaled(heat).numpy(), BINS, (0, 1))
+    shares = counts / counts.sum()
+    bars = tuple((float(x), float(y)) for k, y in enumerate(shares) for x in edges[k : k + 2])
+    at = contrasts.stretched(heat, cuts[:, None, None]).flatten().tolist()
+    lines = tuple((x, y) for x in at for y in (0.0, float(shares.max()), 0.0))
+    return Plot({"cells": bars, "threshold": lines}, "difference, from least to most", "share of cells")
 
 
 def _picture(scaled: Tensor, mask: Tensor) -> Image:

@@ -71,9 +71,27 @@ def test_growing_and_smoothing():
     values[0, 4, 4] = 1
     one = Heatmap(values, 1)
     assert heatmap_to_mask(one, "mean ratio", 0.1, grow=1).mask.values.sum() == 9
-    blurred = contrasts._blurred(values, 1.0)
+    blurred = contrasts.blurred(values, 1.0)
     assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
     assert blurred.amax() < 0.3
+
+
+def test_the_histogram_counts_all_cells_and_shows_the_cut():
+    values = torch.arange(64.0).reshape(1, 8, 8)
+    out = heatmap_to_mask(Heatmap(values, 1), "paper", 0.25, grow=0)
+    cells, line = out.histogram.series["cells"], out.histogram.series["threshold"]
+    assert sum(y for _, y in cells[::2]) == pytest.approx(1)
+    assert sum(y for x, y in cells[::2] if x >= 0.25) == pytest.approx(float(out.mask.values.mean()), abs=0.02)
+    assert [x for x, _ in line] == pytest.approx([0.25] * 3)
+    assert max(y for _, y in line) == max(y for _, y in cells)
+
+
+@pytest.mark.parametrize("method", ["paper", "mean ratio", "quantile", "otsu"])
+def test_the_cut_that_is_shown_is_the_one_that_was_made(method):
+    values = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(4)) ** 3
+    out = heatmap_to_mask(Heatmap(values, 1), method, 0.6, grow=0)
+    for one, mask, x in zip(values, out.mask.values, out.histogram.series["threshold"][1::3], strict=True):
+        assert torch.equal(contrasts.scaled(one[None])[0] > x[0], mask > 0)
 
 
 def test_a_map_can_be_looked_at_over_a_picture():
