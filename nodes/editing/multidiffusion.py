@@ -54,6 +54,8 @@ def bootstrap_regions(
     until: Fraction = 0.4,
     colors: Annotated[int, Range(1, 64)] = 20,
     seed: Seed = 0,
+    *,
+    center: Literal["none", "across", "both"] = "across",
 ) -> Guider:
     """Make things grow inside their masks: at first each masked prompt sees a plain colour around its region.
 
@@ -65,6 +67,8 @@ def bootstrap_regions(
         until: Part of the sampling in which it acts.
         colors: From how many random colours to draw.
         seed: Number of colours and noise; take that of the sampler.
+        center: Move each region to the middle meanwhile, where models draw things, across alone or also up or down;
+            without it, regions beside the middle often stay empty.
     """
     channels, factor = int(guider.model.options["channels"]), int(guider.model.options["factor"])
     shades = torch.rand(colors, 1, 1, 3, generator=torch.Generator().manual_seed(seed))
@@ -74,7 +78,7 @@ def bootstrap_regions(
         made = encoded.shape[1]
         raise BadInput(f"This autoencoder makes {made} channels, the model works on {channels}.", field="vae")
     plain = encoded.mean((2, 3), keepdim=True)  # (K, C, 1, 1)
-    return _fused(guider, bootstrap={"until": until, "colours": plain, "seed": seed})
+    return _fused(guider, bootstrap={"until": until, "colours": plain, "seed": seed, "centre": center})
 
 
 def _fused(guider: Guider, **options: object) -> Guider:

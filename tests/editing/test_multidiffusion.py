@@ -10,7 +10,7 @@ import torch
 
 from engine.diffusion import attention, guidance
 from engine.diffusion.families.unet import UNet
-from engine.diffusion.guiders.fused import View, coverage, starts, views, window_weights
+from engine.diffusion.guiders.fused import View, centred, coverage, starts, views, window_weights
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.samplers import get
 from engine.errors import BadInput, NotFound
@@ -98,7 +98,7 @@ def test_regions_equal_stepping_each_and_averaging_with_bootstrapping(network, u
     bootstrap = {"until": until, "colours": torch.full((1, 4, 1, 1), 0.5), "seed": 1}
     fused = guidance.build("fused", network.denoiser, both, options={"scale": 2.0}, bootstrap=bootstrap)
     sigma, sigma_next = 5.0, 2.0
-    eps = NoiseSource.of(1, 1).initial(torch.zeros(1, 4, 8, 8))
+    eps = NoiseSource.of(1, 2).initial(torch.zeros(2, 4, 8, 8))  # each of a batch has its own
     x = eps * sigma + 0.3
     got = euler(x, fused(x, sigma), sigma, sigma_next)
     expected = torch.zeros_like(x)
@@ -109,6 +109,52 @@ def test_regions_equal_stepping_each_and_averaging_with_bootstrapping(network, u
         guide = guidance.build("cfg", network.denoiser, alone, scale=2.0)
         expected += mask * euler(seen, guide(seen, sigma), sigma, sigma_next)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+CORNERS = torch.zeros(2, 8, 30)
+CORNERS[0, 5:, :4] = 1
+CORNERS[1, :2, 21:] = 1
+
+
+def test_a_region_is_seen_in_the_middle():
+    eps = NoiseSource.of(0, 2).initial(torch.zeros(2, 2, 8, 30))
+    looked = []
+    for centre in ("none", "across", "both"):
+        centred(lambda x, sigma: looked.append(x) or x, CORNERS[:, None], centre)(CORNERS[:, None], 1.0)
+        assert torch.equal(centred(lambda x, sigma: x, CORNERS[:, None], centre)(eps, 1.0), eps)  # put back
+    assert torch.equal(looked[0][:, 0], CORNERS)
+    for x in looked[1:]:
+        assert [c.nonzero().flatten().tolist() for c in x[:, 0].amax(1)] == [[13, 14, 15, 16], list(range(10, 19))]
+    assert torch.equal(looked[1][:, 0].amax(2), CORNERS.amax(2))
+    assert looked[2][:, 0].amax(2).tolist() == [[0, 0, 1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0, 0, 0]]
+
+
+class Spot(Toy):
+    """It draws its prompt in the middle of the canvas only, as models draw things."""
+
+    def predict(self, x_in, c_noise, cond):
+        middle = torch.zeros_like(x_in[:1, :1])
+        middle[..., 2:6, 11:19] = 1
+        return super().predict(x_in, c_noise, replace(cond, tokens=0 * cond.tokens)) * (1 - middle) + (
+            super().predict(x_in, c_noise, cond) * middle
+        )
+
+
+def test_a_thing_grows_in_a_region_beside_the_middle():
+    mask = torch.zeros(1, 8, 30)
+    mask[..., 2:6, 0:8] = 1
+    regions = Conditioning((*prompt(2.0).map(mask=mask).conds, *prompt(0.0).conds))
+    steered = replace(guider(0.0, scale=1.0), conds={"positive": regions, "negative": prompt(0.0)})
+
+    def inside(centre):
+        bootstrap = {"until": 1.0, "colours": torch.zeros(1, 2, 1, 1), "seed": 3, "centre": centre}
+        fused = replace(
+            steered, kind="fused", options={"inner": "cfg", "options": {"scale": 1.0}, "bootstrap": bootstrap}
+        )
+        made = sample_custom(context(Spot()), fused, Sampler("ddim"), spaced(6), CANVAS, Noise(3)).latent.samples
+        return made[..., 2:6, 0:8].mean().item()
+
+    assert inside("across") - inside("none") == pytest.approx(2, abs=0.15)
 
 
 def test_regions_of_a_pointwise_model_are_cut_from_its_own_pictures():

@@ -112,7 +112,9 @@ def build(
 
     A region is a condition of `positive` with a mask; those without make the background where no region is. Each region
     is a guider of its own. `bootstrap`: {"until": part of sampling, "colours": (K, C, 1, 1), "seed"}: until then a
-    region sees a plain colour, noised, around itself, so that things grow inside their masks (section 4.2).
+    region sees a plain colour, noised, around itself, so that things grow inside their masks (section 4.2). With
+    "centre" it is moved to the middle meanwhile, where models draw things (Lee et al. 2024, arXiv 2403.09055):
+    "both" ways as published, or "across" alone, which leaves it as high above the ground as it is.
     """
 
     def fuse(x: Tensor, sigma: float) -> Tensor:
@@ -147,9 +149,14 @@ def _regions(
         early = guidance.holds(denoiser, sigma, 0.0, float(bootstrap["until"]))
         for i, (cond, mask) in enumerate(zip(positive, masks, strict=True)):
             where = (1 - covered).clamp(min=0) if mask is None else mask * cond.strength
-            seen = x if mask is None or not early else mask * x + (1 - mask) * _backdrop(x, sigma, bootstrap, i)
             alone = {**conds, "positive": Conditioning((replace(cond, mask=None),))}
-            total = total + where * guidance.build(kind, denoiser, alone, **options)(seen, sigma)
+            own = guidance.build(kind, denoiser, alone, **options)
+            if mask is not None and early:
+                seen = mask * x + (1 - mask) * _backdrop(x, sigma, bootstrap, i)
+                own = centred(own, mask.expand(len(x), -1, -1, -1), str(bootstrap.get("centre", "none")))
+            else:
+                seen = x
+            total = total + where * own(seen, sigma)
             count = count + where
         if not bool((count > 0).all()):
             raise BadInput("Part of the picture has no prompt: add a prompt without a mask as background.")
@@ -158,10 +165,30 @@ def _regions(
     return guide
 
 
+def centred(guide: Denoise, masks: Tensor, centre: str) -> Denoise:
+    """Return a guider that sees each row of x moved so that what its mask (B, 1, h, w) covers lies in the middle.
+
+    Such a view is one of the mappings F_i of eq. 5; the canvas is rolled, so nothing is lost at its edges.
+    """
+    down = [_to_middle(m.amax((0, 2))) if centre == "both" else 0 for m in masks]
+    right = [_to_middle(m.amax((0, 1))) if centre != "none" else 0 for m in masks]
+    return lambda x, sigma: _rolled(guide(_rolled(x, down, right), sigma), [-d for d in down], [-r for r in right])
+
+
+def _to_middle(covered: Tensor) -> int:
+    """Return by how many cells the covered part of an axis (n,) is to be moved to lie in its middle."""
+    cells_on = (covered >= 0.5).nonzero()
+    return (len(covered) - 1 - int(cells_on.min()) - int(cells_on.max())) // 2 if len(cells_on) else 0
+
+
+def _rolled(x: Tensor, down: list[int], right: list[int]) -> Tensor:
+    return torch.stack([row.roll((d, r), (-2, -1)) for row, d, r in zip(x, down, right, strict=True)])
+
+
 def _backdrop(x: Tensor, sigma: float, bootstrap: dict[str, Any], region: int) -> Tensor:
     """Return a plain colour at noise level sigma, another one for each region and level, the same on every run."""
     colours: Tensor = bootstrap["colours"]
     seed = int(bootstrap["seed"])
     draw = torch.Generator().manual_seed((seed * 1_000_003 + region * 9_973 + round(math.log(sigma) * 4096)) % 2**62)
     colour = colours[int(torch.randint(len(colours), (), generator=draw))]
-    return colour.to(x) + sigma * NoiseSource((seed,)).initial(x[:1])
+    return colour.to(x) + sigma * NoiseSource.of(seed, len(x)).initial(x)
