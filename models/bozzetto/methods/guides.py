@@ -18,6 +18,7 @@ from models.bozzetto.bed import (
     background_db,
     backgrounds_db,
     before,
+    caption_of,
     grown,
     image_value,
     in_cells,
@@ -33,6 +34,7 @@ from models.bozzetto.bed import (
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes import render
+from models.bozzetto.scenes.pairs import Pair
 from models.bozzetto.scenes.spec import SceneSpec
 from models.bozzetto.scenes.vocabulary import COLOURS
 
@@ -62,12 +64,9 @@ def sdedit(bed: Bed, seeds: int) -> Measured:
 
 def _recolour(bed: Bed, seeds: int) -> tuple[tuple[Figure, ...], dict[str, Pixels]]:
     told = pairs(seeds, "colour")
-    pictures, masks = before(told), [p.before.masks[0] for p in told]
-    painted = pictures.copy()
-    for picture, p, mask in zip(painted, told, masks, strict=True):
-        blob = np.array(COLOURS[str(p.after.spec.objects[0].colour)])
-        picture[mask] = (0.3 * picture[mask] + 0.7 * blob).astype(np.uint8)
-    guide, prompts, wide = bed.encode(painted), [p.captions[1] for p in told], [grown(m, 6) for m in masks]
+    pictures, wide = before(told), [grown(p.before.masks[0], 6) for p in told]
+    painted, prompts = blobs(told)
+    guide = bed.encode(painted)
     unmasked = _from(bed, guide, prompts, 0.5)
     edited = _from(bed, bed("set_latent_mask", guide, mask_value(wide)), prompts, 0.5)
     unpainted = _from(bed, bed("set_latent_mask", bed.encode(pictures), mask_value(wide)), prompts, 0.5)
@@ -83,11 +82,23 @@ def _recolour(bed: Bed, seeds: int) -> tuple[tuple[Figure, ...], dict[str, Pixel
     )  # fmt: skip
     figures = (
         Figure("thing in the painted colour (control: nothing painted)", mean(right(edited)), 0.8,
-               mean(right(unpainted)), seeds, "colour"),
+               mean(right(unpainted)), seeds, "colour", margin=0.5),
         Figure("background kept, dB against the autoencoder's own (control: no mask)", kept, -0.5, lost, seeds,
                "background", margin=8.0),
     )  # fmt: skip
     return figures, {"painted": painted[0], "masked edit": edited[0]}
+
+
+def blobs(told: Sequence[Pair]) -> tuple[Pixels, list[str]]:
+    """Return pictures with the new colour painted over the thing, and prompts that name no colour.
+
+    A prompt that names it recolours the thing without any paint, and thin paint is of another colour: yellow over red
+    is orange.
+    """
+    painted = before(told)
+    for picture, p in zip(painted, told, strict=True):
+        picture[p.before.masks[0]] = COLOURS[str(p.after.spec.objects[0].colour)]
+    return painted, [caption_of(p.before) for p in told]
 
 
 def blended(bed: Bed, seeds: int) -> Measured:
@@ -112,7 +123,8 @@ def blended(bed: Bed, seeds: int) -> Measured:
                mean(in_places(replaced.control, new, truth)), seeds, "replace"),
         Figure("success of the first-ranked of four (control: of any)", firsts, 0.75, every, 2 * seeds, "ranking",
                margin=0.1),
-        Figure("background kept, dB against the autoencoder's own", *added.background, seeds, "background"),
+        Figure("background kept, dB against the autoencoder's own", *added.background, seeds, "background",
+               why="the decoder carries an edit past its cells: 8 pixels off 0.2 dB are lost, 16 off none"),
         _fitted(bed, added, min(seeds, FITTED)),
     )  # fmt: skip
     pictures = {"empty scene": added.pictures[0], "added": added.best[0], "scene": replaced.pictures[0],
