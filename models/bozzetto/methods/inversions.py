@@ -142,7 +142,7 @@ def diffedit(bed: Bed, seeds: int) -> Measured:
     heat, once = (bed("noise_contrast", bed.model, clean, new_text, old_text, count=n) for n in (10, 1))
     off = (clean.samples - clean.samples.mean((2, 3), keepdim=True)).abs().mean(1)
     flat = Heatmap(off, clean.factor)
-    cut = [bed("heatmap_to_mask", h, how, 0.5, 0.5, 0) for h, how in ((heat, "paper"), (once, "paper"), (flat, "otsu"))]
+    cut = [bed("heatmap_to_mask", h, how, 0.5, 0.0, 0) for h, how in ((heat, "paper"), (once, "paper"), (flat, "otsu"))]
     room = bed("heatmap_to_mask", heat, "paper", ROOM, 0.5, 0)
     found, single, alone = (
         mean(overlap(m > 0.5, t) for m, t in zip(c.mask.values.numpy(), truth, strict=True)) for c in cut
