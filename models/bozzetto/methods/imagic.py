@@ -6,20 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from engine.types import Latent, Noise
 from models.bozzetto.bed import Bed, Pixels, before, decibels, in_place, pairs
+from models.bozzetto.encoder import embed_images, embed_texts
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes.pairs import Pair
 
-AMOUNTS = (0.5, 0.7, 0.9, 1.1)
+AMOUNTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
 OTHERS = 4  # learning takes a minute a picture: only every so-many-th seed is used
 
 
 def imagic(bed: Bed, seeds: int) -> Measured:
-    """Recoloured things, the best of four amounts by the model; controls: before, no tuning, the prompt alone."""
+    """Recoloured things, the amount chosen by the dual encoder; controls: before, no tuning, the prompt alone."""
     told = pairs(max(1, seeds // OTHERS), "colour")
     own = bed.decode(bed.encode(before(told)))
     runs = [_learnt(bed, p) for p in told]
@@ -47,12 +48,21 @@ def _learnt(bed: Bed, told: Pair) -> tuple[Pixels, Pixels, Pixels]:
     def made(model: Any, text: Any, scale: float) -> Latent:
         return bed.run(replace(bed.guider(text, scale), model=model), bed.empty(), Noise(3), steps=25)
 
-    ways = [made(tuned, bed("between_prompts", prompt, target, a), 3.0) for a in AMOUNTS]
-    many = replace(ways[0], samples=torch.cat([w.samples for w in ways]))
-    best = bed("rank_latents", bed.model, many, target, bed.text(told.captions[0])).latent
-    edit = replace(best, samples=best.samples[:1], seeds=None)
+    ways = np.concatenate([bed.decode(made(tuned, bed("between_prompts", prompt, target, a), 3.0)) for a in AMOUNTS])
+    old, new = (embed_images(ways) @ embed_texts(list(told.captions)).T).T
+    at = amount(old, new)
     back, untuned = (made(model, prompt, 1.0) for model in (tuned, bed.model))
-    return bed.decode(edit), bed.decode(back), bed.decode(untuned)
+    return ways[at : at + 1], bed.decode(back), bed.decode(untuned)
+
+
+def amount(old: NDArray[np.float32], new: NDArray[np.float32]) -> int:
+    """Return the least amount at which a picture is nearer to the new caption than to the old, by their likeness.
+
+    Likeness to the new one alone grows with the amount, until nothing of the picture is left. Where none is nearer, the
+    one that comes nearest.
+    """
+    nearer = new > old
+    return int(nearer.argmax() if nearer.any() else (new - old).argmax())
 
 
 def _recoloured(picture: Pixels, told: Pair) -> bool:
