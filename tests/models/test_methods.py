@@ -24,9 +24,11 @@ from models.bozzetto.bed import (
 )
 from models.bozzetto.judge.read import Reading, Seen
 from models.bozzetto.methods.figures import Figure, mean
+from models.bozzetto.methods.looks import TINTED
 from models.bozzetto.methods.marks import _area
 from models.bozzetto.methods.page import page, rows, strip
-from models.bozzetto.scenes.vocabulary import START_OBJECTS
+from models.bozzetto.scenes.holdout import COLOUR_PAIRS
+from models.bozzetto.scenes.vocabulary import START_COLOURS, START_OBJECTS, TINTABLE
 from tests.house.source import ROOT
 
 
@@ -96,6 +98,12 @@ def test_prompts_of_a_batch_have_their_words_in_one_place():
     scenes = pairs(3, "swap")
     assert all(len(caption_of(p.before).split()) == 5 for p in scenes)
     assert all(len(p.before.spec.objects) == 1 for p in scenes)
+
+
+def test_colours_that_are_to_be_kept_are_ones_that_training_sees():
+    assert set(TINTED) <= set(DRAWN) & set(TINTABLE)
+    assert set(TINTED.values()) <= set(START_COLOURS)
+    assert not set(TINTED.items()) & COLOUR_PAIRS
 
 
 def test_places_are_compared_by_their_boxes():
