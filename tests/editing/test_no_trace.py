@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,14 @@ from engine.jobs.execute import Engine
 from engine.types import Latent, Noise, Sampler
 from nodes.basics.sampling_custom import cfg_guider, sample_custom, sigmas
 from nodes.basics.text import encode_text
-from tests.editing.test_any_model import FILES, on_tiny
+from tests.editing.test_any_model import each
 
 
 def parts_of(engine: Engine) -> dict[str, Any]:
     return dict(engine.models.load(engine.models.find("diffusers", "tiny")))
 
 
-def plain(engine: Engine) -> Tensor:
+def plain_sample(engine: Engine) -> Tensor:
     """Sample by the same loaded networks that the workflows use."""
     ctx, parts = Context(node="n", models=engine.models), parts_of(engine)
     texts = [encode_text(ctx, parts["clip"], text) for text in ("a red house on a beach", "")]
@@ -42,16 +41,15 @@ def hooks(engine: Engine) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def before(engine: Engine) -> tuple[Tensor, dict[str, int]]:
-    return plain(engine), hooks(engine)
+    return plain_sample(engine), hooks(engine)
 
 
-WORKFLOWS = [file for file in FILES if file.with_suffix(".md").exists()]
-
-
-@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda p: p.stem)
-def test_a_plain_sample_is_what_it_was(file: Path, engine: Engine, before: tuple[Tensor, dict[str, int]]) -> None:
-    assert engine.run(on_tiny(file)).problems == ()
-    assert torch.equal(plain(engine), before[0])
+@each
+def test_a_plain_sample_is_what_it_was(
+    plain: dict[str, Any], engine: Engine, before: tuple[Tensor, dict[str, int]]
+) -> None:
+    assert engine.run(plain).problems == ()
+    assert torch.equal(plain_sample(engine), before[0])
     assert hooks(engine) == before[1]
 
 
@@ -59,8 +57,8 @@ def test_a_trace_would_be_seen(engine: Engine, before: tuple[Tensor, dict[str, i
     with engine.models.use(parts_of(engine)["model"]) as network:
         handle = network.module.conv_in.register_forward_hook(lambda module, given, out: out * 1.0001)
         try:
-            assert not torch.equal(plain(engine), before[0])
+            assert not torch.equal(plain_sample(engine), before[0])
             assert hooks(engine) != before[1]
         finally:
             handle.remove()
-    assert torch.equal(plain(engine), before[0])
+    assert torch.equal(plain_sample(engine), before[0])
