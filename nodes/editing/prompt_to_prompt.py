@@ -104,7 +104,8 @@ def inject_attention(
         cross: Part of the steps, from the noisiest on, in which words look where the original's looked.
         self_attention: Part of the steps in which places look at each other as in the original.
         words: Windows of single words of the edited prompt, {"lion": 0.4} or {"lion": [0.1, 0.4]}.
-        self_cells: Largest grid, in cells, whose self-attention is taken over.
+        self_cells: Largest grid, in cells, whose self-attention is taken over: coarser than the latent, or the old
+            outline stays. 256 is the authors' for Stable Diffusion; on Bozzetto, whose latent has 256, take 64.
         changed: For words that differ from the original's at most so much of the steps: smaller lets shapes change.
     """
     windows = torch.tensor([0.0, cross]).repeat(len(tokens.own), 1).T.clone()  # (2, T)

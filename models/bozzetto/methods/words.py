@@ -36,6 +36,7 @@ from models.bozzetto.scenes import RESOLUTION
 FACTORS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)
 REAL_SCALE = 5.0
 CROSS, ITSELF, SWAPPED = 0.8, 0.4, 0.2  # parts of the steps: words, places, and the word that is swapped
+COARSE = 64  # cells of the coarser of two grids: on that of the latent itself, places draw the old thing's outline
 
 
 class _Pairs:
@@ -61,7 +62,8 @@ class _Pairs:
 
     def swap(self, index: int = 1) -> Any:
         """Keep the layout, and let the `index`-th words, which are swapped, look as themselves after a few steps."""
-        return self.bed("inject_attention", self.tokens, CROSS, ITSELF, {self.words[0][1][index][0]: SWAPPED})
+        swapped = {self.words[0][1][index][0]: SWAPPED}
+        return self.bed("inject_attention", self.tokens, CROSS, ITSELF, swapped, COARSE)
 
     def local(self, index: int, **options: Any) -> Any:
         """Return a local blend of the `index`-th words, which differ by picture but not by place."""
