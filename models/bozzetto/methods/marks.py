@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.types import Image, Latent, Noise, Trajectory
-from models.bozzetto.bed import FIRST_SEED, WORLD, Bed, Pixels, before, image_value, pairs, shown, subjects
+from models.bozzetto.bed import FIRST_SEED, WORLD, Bed, before, image_value, pairs, shown, subjects
 from models.bozzetto.judge import read
 from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes import scene
@@ -106,13 +106,13 @@ def _shading(bed: Bed, n: int, guider: object) -> tuple[Figure, ...]:
     jpeg = shown(bed("attack_pictures", image_value(made[0])).images[1])
     rows = []
     for name, pictures in (("", made[0]), ("jpeg", jpeg)):
-        right, wrong = _bits(bed, pictures, "a"), _bits(bed, pictures, "b")
+        looked = _single(_inverted(bed, bed.encode(pictures)))
+        right, wrong = (_bits(bed, looked, secret) for secret in ("a", "b"))
         told = f"bits of Gaussian shading read rightly{', JPEG 75' if name else ''} (control: other secret)"
         rows.append(Figure(told, right, 0.9, wrong, n, f"shading{'_' if name else ''}{name}"))
     return tuple(rows)
 
 
-def _bits(bed: Bed, pictures: Pixels, secret: str) -> float:
-    marks = [bed("shaded_noise", **{**SECRET, "secret": secret, "nonce": i}) for i in range(len(pictures))]
-    looked = zip(marks, _single(_inverted(bed, bed.encode(pictures))), strict=True)
-    return mean(1 - bed("detect_mark", mark, one).distance for mark, one in looked)
+def _bits(bed: Bed, looked: Sequence[Trajectory], secret: str) -> float:
+    marks = [bed("shaded_noise", **{**SECRET, "secret": secret, "nonce": i}) for i in range(len(looked))]
+    return mean(1 - bed("detect_mark", mark, one).distance for mark, one in zip(marks, looked, strict=True))
