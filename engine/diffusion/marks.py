@@ -96,36 +96,39 @@ class Found:
 def find_rings(z: Tensor, key: RingKey, *, magnitudes: bool = False) -> Found:
     """Look for rings in one inverted noise (1, C, h, w) in unit variance.
 
-    The p-value is that of a noncentral chi-square (section 3.3), each conjugate pair counted once. `magnitudes`
-    compares sizes alone, which turns and flips leave as they are.
+    Section 3.3 divides by the variance of the very coefficients that are looked at, since no picture inverts to a flat
+    spectrum. Of |y - key|^2 nothing is left then but the cosine of y and the key, whose chance in plain noise is known
+    exactly. Each channel has a variance of its own, each conjugate pair counts once. `magnitudes` compares sizes
+    alone, which turns and flips leave as they are.
     """
     h, w = z.shape[-2:]
     y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
-    offs, aways, distances = [], [], []
+    seen, wanted, distances = [], [], []
     for one in key.singles(z.shape[1]):
         where, values = spectrum(one, h, w)
         f = _shifted(z[0, one.channel])
         distances.append(((f.abs() - values.abs()) if magnitudes else (f - values))[where].abs().mean())
         half = where & ((y > 0) | ((y == 0) & (x > 0)))
-        dc, wanted = f[h // 2, w // 2].real[None], values[h // 2, w // 2][None]
-        offs += [f[half].real - values[half], f[half].imag, (dc - wanted) / math.sqrt(2)]
-        aways += [values[half], wanted / math.sqrt(2)]
+        centre = f[h // 2, w // 2].real[None], values[h // 2, w // 2][None]
+        part = torch.cat([f[half].real, f[half].imag, centre[0] / math.sqrt(2)])
+        seen.append(part / part.square().mean().sqrt().clamp_min(1e-30))
+        wanted.append(torch.cat([values[half], torch.zeros_like(values[half]), centre[1] / math.sqrt(2)]))
     distance = float(torch.stack(distances).mean() / math.sqrt(h * w))
     if magnitudes:
         return Found(distance, math.nan)
-    off, away = torch.cat(offs), torch.cat(aways)
-    variance = float(z.double().var()) * h * w / 2
-    eta, lam = float(off.square().sum()) / variance, float(away.square().sum()) / variance
-    return Found(distance, noncentral_chi2_cdf(eta, len(off), lam))
+    a, b = torch.cat(seen), torch.cat(wanted)
+    return Found(distance, cosine_chance(float(torch.cosine_similarity(a, b, 0)), len(a)))
 
 
-def noncentral_chi2_cdf(x: float, k: int, lam: float) -> float:
-    """Return P(X <= x) of the noncentral chi-square: a Poisson mixture of central ones."""
-    centre, reach = lam / 2, 12 * math.sqrt(lam / 2 + 1) + 20
-    j = torch.arange(max(0, int(centre - reach)), int(centre + reach) + 1, dtype=torch.float64)
-    weight = (j * math.log(max(centre, 1e-300)) - centre - torch.lgamma(j + 1)).exp()
-    cdf = torch.special.gammainc(k / 2 + j, torch.full_like(j, max(x, 0.0) / 2))
-    return min(1.0, max(0.0, float((weight * cdf).sum())))
+def cosine_chance(cosine: float, n: int) -> float:
+    """Return P(C >= cosine) of the cosine of a direction with a random one in n dimensions, n >= 3.
+
+    The share of a sphere within an angle: the integral of sin^(n - 2) up to it, over that up to pi.
+    """
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    nodes = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+    near, far = (torch.trapezoid((end * nodes).sin().clamp_min(0) ** (n - 2), nodes) * end for end in (angle, math.pi))
+    return min(1.0, float(near / far))
 
 
 @dataclass(frozen=True)

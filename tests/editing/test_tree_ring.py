@@ -6,14 +6,14 @@ import math
 
 import pytest
 import torch
-from scipy.stats import kstest, ncx2
+from scipy.stats import beta, kstest
 
 from engine.diffusion.marks import (
     RingKey,
     ShadingKey,
+    cosine_chance,
     find_rings,
     lay_rings,
-    noncentral_chi2_cdf,
     read_shading,
     shade,
     spectrum,
@@ -92,9 +92,29 @@ def test_sizes_of_rings_survive_turns_and_flips():
     assert find_rings(noise(), KEY, magnitudes=True).distance > 0.2
 
 
-@pytest.mark.parametrize(("x", "k", "lam"), [(5.0, 4, 1.0), (60.0, 58, 100.0), (160.0, 58, 100.0), (3.0, 2, 0.0)])
-def test_the_chance_is_that_of_the_noncentral_chi_square(x, k, lam):
-    assert noncentral_chi2_cdf(x, k, lam) == pytest.approx(ncx2.cdf(x, k, max(lam, 1e-12)), abs=1e-9)
+@pytest.mark.parametrize(("cosine", "n"), [(-0.4, 5), (0.0, 37), (0.3, 592), (0.9, 37), (1.0, 8)])
+def test_the_chance_is_that_of_a_random_direction(cosine, n):
+    exact = beta.sf((1 + cosine) / 2, (n - 1) / 2, (n - 1) / 2)  # (1 + C) / 2 is a beta variable
+    assert cosine_chance(cosine, n) == pytest.approx(exact, rel=1e-4, abs=1e-300)
+
+
+@pytest.mark.parametrize("gain", [0.4, 3.0])
+def test_a_mark_is_found_in_a_spectrum_that_is_not_flat(gain):
+    """Pictures invert to noise with more or less in low frequencies than elsewhere, and with a weaker mark."""
+
+    def uneven(z):
+        f = torch.fft.fft2(z.double())
+        f[..., :4, :4] *= gain
+        f[..., :4, -3:] *= gain
+        f[..., -3:, :4] *= gain
+        f[..., -3:, -3:] *= gain
+        return torch.fft.ifft2(f).real
+
+    key = RingKey(999_999, -1, 3)
+    weak = 0.6 * lay_rings(noise(), key) + 0.8 * noise(99)
+    assert find_rings(uneven(weak), key).p < 1e-6
+    chances = [find_rings(uneven(noise(s)), key).p for s in range(300)]
+    assert kstest(chances, "uniform").pvalue > 0.01
 
 
 BITS = ShadingKey("1011001110001111", "s3cret", 7)

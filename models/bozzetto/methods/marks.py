@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,16 +28,16 @@ def tree_ring(bed: Bed, seeds: int) -> Measured:
     guider = bed.guider(bed.texts([s.prompts[0] for s in told]))
     marked, plain = (bed.decode(bed.run(guider, bed.empty(n), noise)) for noise in (rings, Noise(0)))
     attacked = [bed("attack_pictures", image_value(x)) for x in (marked, plain)]
-    clean, unmarked = (_Looked(bed, image_value(x), rings) for x in (marked, plain))
+    clean, unmarked = (_Looked(bed, image_value(x)) for x in (marked, plain))
     rows = []
     for name, one, without in zip(attacked[0].names, attacked[0].images, attacked[1].images, strict=True):
         kind = name.partition(" ")[0]
-        looked = [clean, unmarked] if kind == "none" else [_Looked(bed, x, rings, kind) for x in (one, without)]
-        area, wrong = (_area(*(x.distances(mark) for x in looked)) for mark in (rings, other))
+        looked = [clean, unmarked] if kind == "none" else [_Looked(bed, x, kind) for x in (one, without)]
+        area, wrong = (_area(*(x.chances(mark) for x in looked)) for mark in (rings, other))
         rows.append(Figure(f"area under the ROC, {name} (control: another key)", area, BARS[kind], wrong, n,
                            "" if kind == "none" else kind))  # fmt: skip
-    cut, real = _threshold(bed, rings), _Looked(bed, image_value(before(pairs(n, "swap"))), rings)
-    found, alarms, strangers = (mean(s <= cut for s in x.chances()) for x in (clean, unmarked, real))
+    cut, real = _threshold(bed, rings), _Looked(bed, image_value(before(pairs(n, "swap"))))
+    found, alarms, strangers = (mean(s <= cut for s in x.chances(rings)) for x in (clean, unmarked, real))
     good, usual = (
         mean(r.find(s.noun) is not None for r, s in zip(read(x), told, strict=True)) for x in (marked, plain)
     )
@@ -63,23 +63,15 @@ def _threshold(bed: Bed, mark: Noise) -> float:
 class _Looked:
     """Inversions of pictures, in which marks can be looked for; after turns and crops in each way to undo them."""
 
-    def __init__(self, bed: Bed, images: Image, mark: Noise, kind: str = "") -> None:
-        self.bed, self.mark = bed, mark
+    def __init__(self, bed: Bed, images: Image, kind: str = "") -> None:
+        self.bed = bed
         ways = bed(UNDONE[kind], images).images if kind in UNDONE else [images]
         self.trajectories = [_inverted(bed, bed("vae_encode", way, bed.vae)) for way in ways]
 
-    def distances(self, mark: Noise) -> list[float]:
-        """Return the distance from the key of each picture in its best way."""
-        return self._best(lambda one: self.bed("detect_mark", mark, one).distance)
-
-    def chances(self) -> list[float]:
-        """Return the chance of each picture's mark in its best way."""
-        return self._best(lambda one: self.bed("detect_mark", self.mark, one).p)
-
-    def _best(self, score: Callable[[Trajectory], float]) -> list[float]:
-        return [
-            min(ways) for ways in zip(*([score(one) for one in _single(t)] for t in self.trajectories), strict=True)
-        ]
+    def chances(self, mark: Noise) -> list[float]:
+        """Return the chance of the mark in each picture, in its best way: what the detector decides by."""
+        ways = ([self.bed("detect_mark", mark, one).p for one in _single(t)] for t in self.trajectories)
+        return [min(each) for each in zip(*ways, strict=True)]
 
 
 def _inverted(bed: Bed, latent: Latent) -> Trajectory:

@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
     As `torch.optim.Muon`, and for kernels too; of several ranks each makes its share orthogonal.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     def _directions(self, group: dict[str, Any]) -> list[Tensor]:
