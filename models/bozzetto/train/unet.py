@@ -24,7 +24,7 @@ EMPTY = 0.04  # captions dropped on top of the scenes' own 10 % empty ones
 MIN_SNR, FLOOR = 5.0, 0.5  # weights of the loss over noise levels
 # Times are drawn where nouns matter most: shares of the draws, and up to which time they reach.
 DRAWN = (0, 0.15, 0.5, 1), (0, 300, 650, 1000)
-NAMING, ATTENDING = 0.15, 0.1  # weights of the two losses that are there for training alone
+NAMING, ATTENDING = 0.15, 0.03  # weights of the two losses that are there for training alone
 PAIRS = 0.6  # share of scenes with two different objects: which of them goes where is learned last
 TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
@@ -182,16 +182,19 @@ class UnetJob:
         return F.cross_entropy(self.model.name(features).float(), truth, reduction="none")
 
     def attending(self, maps: Tensor, cells: Tensor, nouns: Tensor, ids: Tensor) -> Tensor:
-        """Share of a noun's attention that lies outside its object, over the nouns that are said: a scalar.
+        """Divergence of where a noun's attention lies from where its object is, over the nouns that are said: a scalar.
 
-        Shares over places, since only where a word is looked for is to be learned here: a loss on the attention
-        itself draws it away from the other words, and a colour's weight then counts for nothing.
+        Both are distributions over places. How much attention a noun gets is left alone: a loss on that draws it away
+        from the other words. A loss on the share within the object leaves one bright cell of it.
         """
         said = (ids[:, None] == self.noun_tokens[nouns][..., None]) & (nouns >= 0)[..., None]  # (B, 3, L)
         looks = torch.einsum("bnl,bol->bon", maps.float(), said.float())  # (B, 3, 256)
-        within = (looks * cells.flatten(2)).sum(2) / looks.sum(2).clamp(min=1e-6)  # (B, 3)
-        found = (said.any(2) & (cells.sum((2, 3)) > 1)).float()
-        return ((1 - within) * found).sum() / found.sum().clamp(min=1)
+        inside = cells.flatten(2)
+        p = (looks / looks.sum(2, keepdim=True).clamp(min=1e-6)).clamp(min=1e-6)
+        q = inside / inside.sum(2, keepdim=True).clamp(min=1)
+        apart = (torch.xlogy(q, q) - q * p.log()).sum(2)  # (B, 3), Kullback and Leibler's
+        found = (said.any(2) & (inside.sum(2) > 1)).float()
+        return (apart * found).sum() / found.sum().clamp(min=1)
 
     def loss(self, step: int, ranks: Ranks) -> tuple[Tensor, dict[str, float]]:
         """Weighted squared error of v, with the two losses of training."""
