@@ -69,7 +69,7 @@ def test_every_prompt_is_written_in_one_place(file: Path) -> None:
 
 
 CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
-    ("diffedit", "mask.grow", 0, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
+    ("diffedit", "mask.grow", 8, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
     ("diffedit", "mask.threshold", 0.6, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
     ("null_text", "inject.cross", 0.15, {"inject", "pair"}, {"invert", "align"}),
     ("null_text", "local.threshold", 0.6, {"local", "pair"}, {"invert", "inject"}),
