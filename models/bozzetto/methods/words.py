@@ -146,7 +146,7 @@ def _arrows(bed: Bed, n: int) -> Figure:
         return mean(spearmanr(FACTORS, column).statistic for column in np.array(redness).T)
 
     return Figure("order of redness and the factor of 'red' (control: of 'beach')", order("red"), 0.8, order("beach"),
-                  n, "arrows", why="the noun, whose state has read its colour, draws nearly all attention")  # fmt: skip
+                  n, "arrows")  # fmt: skip
 
 
 def _looked(bed: Bed, run: Any, told: Sequence[Any], places: Sequence[Cells | None]) -> tuple[Figure, ...]:
