@@ -1,6 +1,7 @@
 """Muon (Jordan et al. 2024): steepest descent on matrices under the spectral norm.
 
-On the same draws it left a mean squared error 3 % below AdamW's after 200 steps from trained weights.
+On the same draws, from trained weights, its mean squared error was 3 % below AdamW's after 200 steps at the full rate;
+after a short cool-down the two were alike.
 """
 
 from collections.abc import Iterable
