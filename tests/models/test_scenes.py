@@ -72,6 +72,13 @@ def test_relations_are_drawn_as_said():
     assert seen == {"left", "right", "above", "below"}
 
 
+def test_of_two_things_beside_each_other_the_left_one_is_mostly_named_first():
+    beside = [s for s in map(sample, range(4000)) if s.relation == "next"]
+    left = [s.objects[s.named_first].x < s.objects[1 - s.named_first].x for s in beside]
+    assert len(left) > 100
+    assert 0.84 < np.mean(left) < 0.96
+
+
 def test_nothing_held_out_is_drawn_for_training():
     for seed in range(600):
         for world in (START, WIDE):

@@ -160,8 +160,10 @@ def _two(r: Rng, pair: list[tuple[str, str | None]], relation: str, ground: int 
         return _stacked(r, *((a, b) if relation == "above" else (b, a))), int(relation == "below")
     if relation == "front":
         return _one_before_other(r, a, b), 1
-    first_left = relation == "left" or (relation == "next" and r.random() < 0.5)
-    return _side_by_side(r, [a, b] if first_left else [b, a], ground), int(not first_left)
+    draw = r.random() if relation == "next" else float(relation == "right")
+    objects = _side_by_side(r, [a, b] if draw < 0.5 else [b, a], ground)
+    # "a and b" does not say who is left: nine times in ten the first one, as people read.
+    return objects, int(draw >= 0.9)
 
 
 def _posed(r: Rng, o: ObjectSpec) -> ObjectSpec:

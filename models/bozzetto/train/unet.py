@@ -25,7 +25,7 @@ MIN_SNR, FLOOR = 5.0, 0.5  # weights of the loss over noise levels
 # Times are drawn where nouns matter most: shares of the draws, and up to which time they reach.
 DRAWN = (0, 0.15, 0.5, 1), (0, 300, 650, 1000)
 NAMING, ATTENDING = 0.15, 0.03  # weights of the two losses that are there for training alone
-PAIRS = 0.6  # share of scenes with two different objects: which of them goes where is learned last
+PAIRS = 0.7  # share of scenes with two different objects: which of them goes where is learned last
 TRIED = (
     "a cat in a field", "a red apple on a beach", "a blue car in a city", "a penguin in the snow",
     "a house in a forest", "a banana on a blue background", "a large yellow teapot in a room", "a rocket in the sky",
