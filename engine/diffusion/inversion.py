@@ -15,31 +15,18 @@ from torch import Tensor
 from engine.codec import digest_of
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.levels import Levels
-from engine.diffusion.stepping import walk
-from engine.diffusion.trajectory import check_origin
+from engine.diffusion.stepping import Step, walk
+from engine.diffusion.trajectory import unit
 from engine.errors import BadInput
-from engine.types import Cond, Conditioning, Model, Trajectory
-
-
-def origin_of(model: Model) -> str:
-    """Return the digest that a trajectory carries of its model: weights, patches and options."""
-    return digest_of(model)
-
-
-def check_use(trajectory: Trajectory, model: Model, sigmas: Tensor) -> None:
-    """Refuse a trajectory that was made by another model or on other noise levels than it is used with."""
-    check_origin(trajectory, origin_of(model))
-    if not torch.equal(trajectory.sigmas.flip(0).double(), sigmas.double()):
-        raise BadInput(
-            f"The trajectory was inverted over {len(trajectory.sigmas) - 1} other noise levels than the "
-            f"{len(sigmas) - 1} it is used with: give both the same sigmas.", field="sigmas",
-        )  # fmt: skip
+from engine.types import Cond, Conditioning, Trajectory
 
 
 def check_caption(trajectory: Trajectory, conditioning: Conditioning) -> None:
     """Refuse a prompt other than the one that the trajectory was inverted with."""
     if trajectory.conditioning is None or digest_of(trajectory.conditioning) != digest_of(conditioning):
-        raise BadInput("The trajectory was inverted with another prompt: give the caption that it was made with.")
+        raise BadInput(
+            "The trajectory was inverted with another prompt: give the caption that it was made with.", field="caption"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +51,8 @@ class Health:
 
 
 def health(trajectory: Trajectory) -> Health:
-    """Measure the noisiest latent in units of its own level: x / sqrt(1 + sigma^2)."""
-    z = (trajectory.latents[-1] / math.sqrt(1 + float(trajectory.sigmas[-1]) ** 2)).double()
+    """Measure the noisiest latent in units of its own level."""
+    z = unit(trajectory, -1).double()
     off = z - z.mean()
     right, down = (off[..., 1:] * off[..., :-1]).mean(), (off[..., 1:, :] * off[..., :-1, :]).mean()
     variance = off.square().mean().clamp_min(1e-12)
@@ -121,36 +108,49 @@ def null_text(
     half over the run (the published 1 - i / 100 would be negative beyond 100 steps), until the loss, in the family's
     own scale, is below `tolerance` + 2e-5 i. Steps `done` before are walked again, not learnt again and not given.
     """
-    sigmas = trajectory.sigmas.flip(0)
-    steps, n = list(walk(sigmas)), len(sigmas) - 1
     x, tokens = trajectory.latents[-1], null.tokens.clone()
-    for step in steps:
-        progress(step.i, n)
-        goal = trajectory.latents[n - step.i - 1]
+    for step in walk(trajectory.sigmas.flip(0)):
+        i, n = step.i, step.n
+        progress(i, n)
         with torch.no_grad():
-            prompted = denoiser(x, step.sigma, caption)
-        down, unit = step.sigma_next / step.sigma, 1 / (1 + step.sigma_next**2)
+            guided = _GuidedStep(denoiser, null, scale, step, x, denoiser(x, step.sigma, caption))
+        goal = trajectory.latents[n - i - 1]
 
-        def next_of(embedding: Tensor, x: Tensor = x, prompted: Tensor = prompted, sigma: float = step.sigma,
-                    down: float = down) -> Tensor:  # fmt: skip
-            plain = denoiser(x, sigma, replace(null, tokens=embedding))
-            guided = plain + scale * (prompted - plain)
-            return guided + down * (x - guided)
+        def loss_of(tokens: Tensor, guided: _GuidedStep = guided, goal: Tensor = goal) -> Tensor:
+            progress(guided.step.i, guided.step.n)  # a step may take minutes: it can be cancelled within
+            return guided.loss(tokens, goal)
 
-        def loss_of(embedding: Tensor, next_of: Callable[[Tensor], Tensor] = next_of, goal: Tensor = goal,
-                    unit: float = unit, i: int = step.i) -> Tensor:  # fmt: skip
-            progress(i, n)  # a step may take minutes: it can be cancelled within
-            return unit * (next_of(embedding) - goal).square().mean()
-
-        found = done[step.i] if step.i < len(done) else _descend(
-            tokens, loss_of, inner=inner, rate=rate * (1 - step.i / (2 * n)), tolerance=tolerance + 2e-5 * step.i
+        found = done[i] if i < len(done) else _descend(
+            tokens, loss_of, inner=inner, rate=rate * (1 - i / (2 * n)), tolerance=tolerance + 2e-5 * i
         )  # fmt: skip
         tokens = found.tokens
         with torch.no_grad():
-            x = next_of(tokens)
-        if step.i >= len(done):
+            x = guided(tokens)
+        if i >= len(done):
             yield found
-    progress(n, n)
+    steps = len(trajectory.sigmas) - 1
+    progress(steps, steps)
+
+
+@dataclass(frozen=True)
+class _GuidedStep:
+    """One guided DDIM step down from `x` as a function of the null text; `prompted`: D(x) of the caption."""
+
+    denoiser: Denoiser
+    null: Cond
+    scale: float
+    step: Step
+    x: Tensor
+    prompted: Tensor
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        plain = self.denoiser(self.x, self.step.sigma, replace(self.null, tokens=tokens))
+        guided = plain + self.scale * (self.prompted - plain)
+        return guided + self.step.sigma_next / self.step.sigma * (self.x - guided)
+
+    def loss(self, tokens: Tensor, goal: Tensor) -> Tensor:
+        """Return the mean squared distance from `goal`, in the family's own scale."""
+        return (self(tokens) - goal).square().mean() / (1 + self.step.sigma_next**2)
 
 
 def _descend(

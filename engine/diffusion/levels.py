@@ -51,6 +51,10 @@ class Levels:
         """Sigma of level N."""
         return float(self.table[-1])
 
+    def reaches(self, sigma: float) -> bool:
+        """Say whether sigma is none above the noisiest level, rounding aside."""
+        return sigma <= self.sigma_max * (1 + 1e-6)
+
     def sigma(self, k: float) -> float:
         """Return sigma of level k; between levels log(sigma) is linear, below level 1 sigma is."""
         if not 0 <= k <= self.count:

@@ -20,8 +20,9 @@ from engine.diffusion.levels import Levels
 from engine.diffusion.marks import marked
 from engine.diffusion.noise import IN_TURN, NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
+from engine.diffusion.trajectory import check_origin
 from engine.errors import BadInput
-from engine.types import Blend, Conditioning, Guider, Latent, Noise, Sampler
+from engine.types import Blend, Conditioning, Guider, Latent, Model, Noise, Sampler
 
 STEERING = {"controls", "grounding"}  # in `Cond.extra`: what needs networks beside a U-Net
 BYTES_PER_CELL = 20_000  # of a latent, with guidance: about what a Stable Diffusion 1.x U-Net takes beside its weights
@@ -87,6 +88,7 @@ def sample(
     start = float(sigmas[0]) if len(sigmas) else 0.0
     if noise is None and start > 0:
         _check_background(latent, blend)
+    _check_trajectories(blend, guider.model)
     in_turn = noise is not None and noise.kind == IN_TURN
     source = NoiseSource.of(noise.seed if noise else 0, len(clean), indices=latent.seeds, in_turn=in_turn)
     drawn = torch.zeros_like(clean) if noise is None else source.initial(clean)
@@ -118,6 +120,13 @@ def _check_background(latent: Latent, blend: Blend | None) -> None:
             "This blend keeps a picture under the noise that sampling began with, and none is added: give the sampler "
             "noise, or after an inversion keep its trajectory.", field="noise",
         )  # fmt: skip
+
+
+def _check_trajectories(blend: Blend | None, model: Model) -> None:
+    """Refuse to put back what another model's inversion recorded."""
+    for part in () if blend is None else (blend, *blend.then):
+        if part.trajectory is not None:
+            check_origin(part.trajectory, model, field="blend")
 
 
 def _check_steering(network: DiffusionNetwork, conds: Mapping[str, Conditioning]) -> None:

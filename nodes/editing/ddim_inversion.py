@@ -13,7 +13,7 @@ import torch
 from engine.context import Context
 from engine.diffusion import guidance
 from engine.diffusion import trajectory as walks
-from engine.diffusion.inversion import check_use, health, origin_of, psnr
+from engine.diffusion.inversion import health, psnr
 from engine.diffusion.sample import working_bytes
 from engine.diffusion.stepping import StepInfo
 from engine.errors import BadInput
@@ -81,11 +81,7 @@ def ddim_invert(
         convention: matched asks the model at the level that sampling will use; current at the level where it is.
         refine: How often each step is refined.
     """
-    if latent.mask is not None:
-        latent = replace(latent, mask=None)
-    if guidance_scale != 1 and negative is None:
-        raise BadInput("Guidance needs a negative prompt to pull away from.", field="negative")
-    conds = {"positive": conditioning, "negative": negative or conditioning}
+    conds = pulled(conditioning, negative, guidance_scale)
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         denoise = guidance.build("cfg", network.denoiser, conds, scale=guidance_scale)
 
@@ -96,8 +92,17 @@ def ddim_invert(
             denoise, latent.samples.float(), sigmas.values, network.levels, convention=convention, refine=refine,
             on_step=on_step,
         )  # fmt: skip
-    made = Trajectory(kept, sigmas.values.flip(0).clone(), latent.factor, origin_of(model), conditioning)
-    return Inverted(replace(latent, samples=kept[-1]), made)
+    made = Trajectory(kept, sigmas.values.flip(0).clone(), latent.factor, walks.origin_of(model), conditioning)
+    return Inverted(replace(latent, samples=kept[-1], mask=None), made)
+
+
+def pulled(positive: Conditioning, negative: Conditioning | None, scale: float) -> dict[str, Conditioning]:
+    """Return the conditioning of a guidance by `scale`, which at 1 needs no negative prompt."""
+    if scale != 1 and negative is None:
+        raise BadInput(
+            f"Guidance of {scale:g} pulls away from a negative prompt: give one, or set it to 1.", field="negative"
+        )
+    return {"positive": positive, "negative": negative or positive}
 
 
 @node(category="editing/inversion")
@@ -109,7 +114,7 @@ def trajectory_at(trajectory: Trajectory, level: Annotated[int, Range(0, 1000)] 
         level: 0 is the clean picture; counted in steps upwards.
     """
     if level >= len(trajectory.latents):
-        raise BadInput(f"The trajectory has levels 0 to {len(trajectory.latents) - 1}.", field="level")
+        raise BadInput(f"The trajectory has levels 0 to {len(trajectory.latents) - 1}, got {level}.", field="level")
     return Latent(trajectory.latents[level], trajectory.factor)
 
 
@@ -137,7 +142,7 @@ def replay(
         blend: What is put back after each step.
         sampler: How steps are taken; without it ddim, which is what was inverted.
     """
-    check_use(trajectory, guider.model, trajectory.sigmas.flip(0))
+    walks.check_origin(trajectory, guider.model)
     return down(ctx, trajectory, guider, blend, sampler)
 
 
@@ -192,12 +197,11 @@ def inversion_report(
 
 def _curves(trajectory: Trajectory) -> Plot:
     """Return mean and deviation of each level's latent, in units of the level."""
-    scale = (1 + trajectory.sigmas.double() ** 2).sqrt()
+    scaled = [walks.unit(trajectory, k).double() for k in range(len(trajectory.latents))]
     series = {
-        name: tuple((float(k), float(measure(x.double()) / s)) for k, (x, s) in
-                    enumerate(zip(trajectory.latents, scale, strict=True)))
+        name: tuple((float(k), float(measure(x))) for k, x in enumerate(scaled))
         for name, measure in (("mean", torch.mean), ("deviation", torch.std))
-    }  # fmt: skip
+    }
     return Plot(series, "level", "in units of the level")
 
 
@@ -205,9 +209,6 @@ def _strip(ctx: Context, trajectory: Trajectory, vae: Vae, returned: torch.Tenso
     """Return levels of the first picture in a row, as unit-variance latents decode, and last what comes back."""
     top = len(trajectory.latents) - 1
     picked = sorted({round(i * top / (frames - 1)) for i in range(frames)})
-    shown = []
-    for k in picked:
-        scaled = trajectory.latents[k][:1] / float((1 + trajectory.sigmas[k] ** 2).sqrt())
-        shown.append(vae_decode(ctx, Latent(scaled, trajectory.factor), vae))
+    shown = [vae_decode(ctx, Latent(walks.unit(trajectory, k)[:1], trajectory.factor), vae) for k in picked]
     labels = [*(f"level {k}" for k in picked), "comes back"]
     return contact_sheet([*shown, Image(returned[:1])], labels, len(labels), 2)

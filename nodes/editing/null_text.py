@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from engine.context import Context
-from engine.diffusion.inversion import NullStep, check_caption, check_use, null_text, scheduled
+from engine.diffusion.inversion import NullStep, check_caption, null_text, scheduled
 from engine.diffusion.optimise import half_done
 from engine.diffusion.sample import working_bytes
+from engine.diffusion.trajectory import check_origin
 from engine.errors import BadInput
 from engine.node import Range, node
 from engine.types import Conditioning, Latent, Model, Plot, Trajectory
@@ -49,7 +50,7 @@ def null_text_inversion(
         rate: How large they are.
         tolerance: Error below which a step is good enough.
     """
-    check_use(trajectory, model, trajectory.sigmas.flip(0))
+    check_origin(trajectory, model)
     check_caption(trajectory, caption)
     pictures, steps = trajectory.latents.shape[1], len(trajectory.sigmas) - 1
     if pictures != 1 or not steps:

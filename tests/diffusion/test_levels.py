@@ -182,6 +182,13 @@ def test_an_edit_starts_at_its_level(schedule):
     assert len(sigmas) == 11
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_schedule_lies_on_its_levels(name):
+    family = FAMILIES[name]
+    assert all(family.reaches(float(schedules.get(place)(family, 7)[0])) for place in schedules.names())
+    assert not family.reaches(1.001 * family.sigma_max)
+
+
 def test_the_tail_is_the_end_of_the_full_schedule():
     assert torch.equal(by_strength(NORMAL, SD, 20, 0.5, keep="tail"), NORMAL(SD, 20)[10:])
     assert torch.equal(by_strength(NORMAL, SD, 20, 0.5), NORMAL(SD, 40)[20:])

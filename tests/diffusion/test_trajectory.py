@@ -7,12 +7,13 @@ import torch
 
 from engine.diffusion import levels, samplers, schedules
 from engine.diffusion.stepping import StepInfo
-from engine.diffusion.trajectory import at_sigma, check_origin, invert
+from engine.diffusion.trajectory import at_sigma, check_origin, invert, origin_of
 from engine.errors import BadInput, Cancelled
-from engine.types import Trajectory
+from engine.types import Model, Trajectory, Weights
 from tests.diffusion.analytic import MEAN, STD, counted, gaussian, gaussian_flow_map, mixture, no_noise
 
 SD = levels.scaled_linear()
+MODEL = Model("toy", Weights("toys", "toy", "0"))
 X0 = torch.linspace(-2, 3, 24, dtype=torch.float64).reshape(2, 1, 3, 4)
 
 
@@ -100,7 +101,7 @@ def test_other_families_invert_too(family):
 
 def trajectory():
     sigmas = spaced(10)
-    return Trajectory(invert(mixture, X0, sigmas, SD), sigmas.flip(0), 8, "origin")
+    return Trajectory(invert(mixture, X0, sigmas, SD), sigmas.flip(0), 8, origin_of(MODEL))
 
 
 def test_a_kept_latent_is_found_by_its_sigma():
@@ -121,6 +122,11 @@ def test_replaying_every_level_returns_the_input():
 
 
 def test_a_foreign_trajectory_is_refused():
-    check_origin(trajectory(), "origin")
-    with pytest.raises(BadInput, match="another model"):
-        check_origin(trajectory(), "elsewhere")
+    check_origin(trajectory(), MODEL)
+    with pytest.raises(BadInput, match="another model than 'toy'"):
+        check_origin(trajectory(), MODEL.with_options(zero_snr=True))
+
+
+def test_levels_above_the_schedule_are_refused():
+    with pytest.raises(BadInput, match=r"up to sigma 14.76, this model knows 14.61 at most"):
+        invert(mixture, X0, 1.01 * spaced(5), SD)

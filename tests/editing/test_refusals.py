@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,22 @@ import torch
 
 from engine.context import Context
 from engine.errors import BadInput
-from engine.types import AttentionControl, Conditioning, Guider, Heatmap, Image, Latent, Mask, Noise, Sampler
+from engine.types import (
+    AttentionControl,
+    Conditioning,
+    Guider,
+    Heatmap,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Noise,
+    Sampler,
+    Sigmas,
+)
 from nodes.basics.text import encode_text
 from nodes.editing.attention_maps import attention_of_words, show_attention
-from nodes.editing.blended import keep_outside, per_pixel_strength, rank_latents, sample_edit
+from nodes.editing.blended import combine_blends, keep_outside, per_pixel_strength, rank_latents, sample_edit
 from nodes.editing.collage import layer_attention
 from nodes.editing.ddim_inversion import ddim_invert, keep_trajectory, replay
 from nodes.editing.diffedit import show_heatmap
@@ -39,6 +52,7 @@ LONG = "a cat on grass with a dog and a bird in a tree near a house"  # two chun
 HALF = torch.zeros(1, 16, 16)
 HALF[..., 8:] = 1
 STEPS = spaced(2)
+OTHER = MODEL.with_options(zero_snr=True)
 
 
 @pytest.fixture
@@ -65,8 +79,8 @@ def pair(ctx: Context, batch: int = 1, **more: Any) -> Any:
     return sample_pair(ctx, guider(ctx), source, Sampler("ddim"), STEPS, latent(batch), noise=Noise(0), **more)
 
 
-def inverted(ctx: Context, batch: int = 1, prompt: str = A) -> Any:
-    return ddim_invert(ctx, MODEL, encode_text(ctx, CLIP, prompt), latent(batch), STEPS).trajectory
+def inverted(ctx: Context, batch: int = 1, prompt: str = A, model: Model = MODEL) -> Any:
+    return ddim_invert(ctx, model, encode_text(ctx, CLIP, prompt), latent(batch), STEPS).trajectory
 
 
 def tokens(ctx: Context, source: str = A, target: str = B) -> Any:
@@ -109,6 +123,16 @@ REFUSED: dict[str, tuple[Callable[[Context], Any], str]] = {
     "other masks than inverted pictures": (
         lambda ctx: replay(ctx, (t := inverted(ctx, 2)), guider(ctx), keep_trajectory(t, Mask(HALF.repeat(3, 1, 1)))),
         "3 masks for 2 pictures"),
+    "a background from another model's inversion": (
+        lambda ctx: single(ctx, noise=False, blend=keep_trajectory(inverted(ctx, model=OTHER), Mask(HALF))),
+        "input blend: .* another model than 'toy'"),
+    "a pair held to another model's inversion": (
+        lambda ctx: pair(ctx, control=inject_attention(tokens(ctx)), blend=combine_blends(
+            local_blend(tokens(ctx), "cat"), direct_inversion(inverted(ctx, model=OTHER)))),
+        "input blend: .* another model than 'toy'"),
+    "an inversion beyond the model's noise": (
+        lambda ctx: ddim_invert(ctx, MODEL, encode_text(ctx, CLIP, A), latent(), Sigmas(2 * STEPS.values)),
+        "input sigmas: .* up to sigma 29.23, this model knows 14.61"),
     "a background without its noise": (
         lambda ctx: single(ctx, noise=False, blend=keep_outside(latent(), Mask(HALF))), "keep its trajectory"),
     "strengths without noise": (
@@ -137,8 +161,9 @@ REFUSED: dict[str, tuple[Callable[[Context], Any], str]] = {
 
 @pytest.mark.parametrize(("call", "said"), REFUSED.values(), ids=list(REFUSED))
 def test_it_is_refused_in_a_sentence(call: Callable[[Context], Any], said: str, ctx: Context) -> None:
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput) as refused:
         call(ctx)
+    assert re.search(said, str(refused.value.problems[0]))
 
 
 def test_one_map_lies_over_every_picture():
