@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,18 +16,6 @@ from torch import Tensor
 
 from engine.errors import BadInput
 from engine.types import Noise
-
-
-def marked(noise: Noise, eps: Tensor) -> Tensor:
-    """Return unit noise (B, C, h, w) with the mark that a noise recipe asks for; `gaussian` has none."""
-    if noise.kind == "gaussian":
-        return eps
-    if noise.kind == "rings":
-        return lay_rings(eps, RingKey(**noise.options))
-    if noise.kind == "shading":
-        return shade(eps, ShadingKey(**noise.options))
-    raise BadInput(f"Noise of the kind {noise.kind!r} is not known here.", field="noise")
-
 
 ALL = -1  # channels
 
@@ -51,11 +40,16 @@ class RingKey:
         return (self,)
 
 
+def _frequencies(h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Return the row (h, 1) and column (1, w) of each frequency, fftshifted; DC is 0, 0."""
+    return torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
+
+
 def ring_of(h: int, w: int, radius: int) -> Tensor:
     """Return the ring index (h, w) of each frequency, fftshifted, -1 outside; symmetric about DC."""
     if not 1 <= radius < min(h, w) / 2:
         raise BadInput(f"Rings of radius {radius} do not fit a latent of {w} x {h} cells.", field="radius")
-    y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
+    y, x = _frequencies(h, w)
     distance = (y**2 + x**2).sqrt().round().long()
     return torch.where(distance <= radius, distance, -1)
 
@@ -102,7 +96,7 @@ def find_rings(z: Tensor, key: RingKey, *, magnitudes: bool = False) -> Found:
     alone, which turns and flips leave as they are.
     """
     h, w = z.shape[-2:]
-    y, x = torch.arange(h)[:, None] - h // 2, torch.arange(w)[None] - w // 2
+    y, x = _frequencies(h, w)
     seen, wanted, distances = [], [], []
     for one in key.singles(z.shape[1]):
         where, values = spectrum(one, h, w)
@@ -139,6 +133,15 @@ class ShadingKey:
     secret: str
     nonce: int = 0
 
+    def __post_init__(self) -> None:
+        if not self.message or set(self.message) - {"0", "1"}:
+            raise BadInput("The message is written in 0 and 1.", field="message")
+
+    @property
+    def bits(self) -> Tensor:
+        """The message (n,) bool."""
+        return torch.tensor([c == "1" for c in self.message])
+
 
 def _stream(key: ShadingKey, count: int) -> Tensor:
     """Return `count` bits of keyed BLAKE2b in counter mode."""
@@ -150,18 +153,12 @@ def _stream(key: ShadingKey, count: int) -> Tensor:
     return ((octets[:, None] >> torch.arange(8)) & 1).flatten()[:count].bool()
 
 
-def _bits(message: str) -> Tensor:
-    if not message or set(message) - {"0", "1"}:
-        raise BadInput("The message is written in 0 and 1.", field="message")
-    return torch.tensor([c == "1" for c in message])
-
-
 def shade(eps: Tensor, key: ShadingKey) -> Tensor:
     """Give each cell of the noise (B, C, h, w) the sign of its message bit under the stream: still unit Gaussian.
 
     Picture k of a batch has the nonce + k, so that no two share their signs and each can be read alone.
     """
-    bits, per = _bits(key.message), eps[0].numel()
+    bits, per = key.bits, eps[0].numel()
     if len(bits) > per:
         raise BadInput(f"The latent has room for {per} bits, the message has {len(bits)}.", field="message")
     told = bits.repeat(-(-per // len(bits)))[:per]
@@ -175,7 +172,7 @@ def read_shading(z: Tensor, key: ShadingKey) -> Found:
 
     `p`: chance that so many bits of random ones agree with the message; `distance`: the share that disagrees.
     """
-    bits, flat = _bits(key.message), z[0].double().flatten()
+    bits, flat = key.bits, z[0].double().flatten()
     stream = _stream(key, len(flat)).double() * 2 - 1
     vote = torch.zeros(len(bits), dtype=torch.float64)
     vote.index_add_(0, torch.arange(len(flat)) % len(bits), -flat * stream)
@@ -183,3 +180,24 @@ def read_shading(z: Tensor, key: ShadingKey) -> Found:
     agree, n = int((got == bits).sum()), len(bits)
     tail = sum(math.comb(n, i) for i in range(agree, n + 1)) / 2**n
     return Found(1 - agree / n, tail, "".join("1" if b else "0" for b in got.tolist()))
+
+
+KEYS: Mapping[str, type[RingKey | ShadingKey]] = {"rings": RingKey, "shading": ShadingKey}
+
+
+def key_of(noise: Noise) -> RingKey | ShadingKey:
+    """Return the key that a noise recipe carries."""
+    if noise.kind not in KEYS:
+        raise BadInput(
+            f"Noise of the kind {noise.kind!r} carries no mark that is known here: give ring noise or shaded noise.",
+            field="noise",
+        )
+    return KEYS[noise.kind](**noise.options)
+
+
+def marked(noise: Noise, eps: Tensor) -> Tensor:
+    """Return unit noise (B, C, h, w) with the mark that a noise recipe asks for; `gaussian` has none."""
+    if noise.kind == "gaussian":
+        return eps
+    key = key_of(noise)
+    return lay_rings(eps, key) if isinstance(key, RingKey) else shade(eps, key)

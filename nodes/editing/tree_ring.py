@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.diffusion import marks
+from engine.diffusion import trajectory as walks
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
 from engine.node import Range, Seed, Text, node
@@ -24,7 +26,7 @@ from nodes.basics._pixels import Fraction, per_picture
 
 Picture = np.ndarray[Any, Any]
 PART_MIN = 0.5  # smaller parts cannot be filled up by one mirror image
-KEYS = {"rings": marks.RingKey, "shading": marks.ShadingKey}
+NOISE_MIN = 0.98  # of a latent's variance; Stable Diffusion's levels end in 0.995, half-way up they are at 0.7
 
 
 class Detected(NamedTuple):
@@ -61,7 +63,7 @@ def ring_noise(
         channel: The latent channel that carries them; -1 gives each channel rings of its own, which is found best.
         radius: How many rings; at most a few for small latents, ten for large ones.
     """
-    return Noise(seed, "rings", {"seed": key, "channel": channel, "radius": radius})
+    return Noise(seed, "rings", asdict(marks.RingKey(key, channel, radius)))
 
 
 @node(category="editing/marks")
@@ -79,9 +81,7 @@ def shaded_noise(
         secret: Who knows it can read the message.
         nonce: A number of its own for every picture; the same one twice shows. Pictures of a batch count on from it.
     """
-    if not message or set(message) - {"0", "1"}:
-        raise BadInput("The message is written in 0 and 1.", field="message")
-    return Noise(seed, "shading", {"message": message, "secret": secret, "nonce": nonce})
+    return Noise(seed, "shading", asdict(marks.ShadingKey(message, secret, nonce)))
 
 
 @node(category="editing/marks")
@@ -97,22 +97,19 @@ def detect_mark(
 
     Args:
         noise: The noise recipe with the mark; its seed plays no part.
-        trajectory: The inversion of the picture.
+        trajectory: The inversion of one picture, over all noise levels.
         threshold: The mark counts as found if so small a chance is left without it.
-        turned: Compare the sizes of rings alone, for turned and flipped pictures; gives a distance and no chance.
+        turned: Compare the sizes of rings alone, for turned and flipped pictures; gives a distance and no chance. Bits
+            of shaded noise have no such sizes.
     """
-    if noise.kind not in KEYS:
-        raise BadInput("This noise carries no mark.", field="noise")
-    z = _noise_of(trajectory)
-    key = KEYS[noise.kind](**noise.options)
-    if isinstance(key, marks.RingKey):
-        found = marks.find_rings(z, key, magnitudes=turned)
-    else:
-        found = marks.read_shading(z, key)
-    there = found.p <= threshold
+    pictures = trajectory.latents.shape[1]
+    if pictures != 1:
+        raise BadInput(f"Marks are looked for in one picture at a time, got {pictures}.", field="trajectory")
+    found = _looked_for(noise, _noise_of(trajectory, "trajectory"), turned=turned)
     if math.isnan(found.p):
         told = f"distance {found.distance:.3f}; compare it with that of unmarked pictures"
         return Detected(False, 1.0, "", told, found.distance)
+    there = found.p <= threshold
     bits = f"; {1 - found.distance:.0%} of the bits are right" if found.bits else f"; distance {found.distance:.3f}"
     told = f"The mark is {'there' if there else 'not found'}: without it, the chance is {found.p:.2g}{bits}."
     return Detected(there, found.p, found.bits, told, found.distance)
@@ -139,26 +136,39 @@ def calibrate_mark(
         count: How many noises to try.
         pictures: Inversions of unmarked pictures, at least one for each 1 / rate, in place of noises.
     """
-    if noise.kind not in KEYS:
-        raise BadInput("This noise carries no mark.", field="noise")
-    key, chances = KEYS[noise.kind](**noise.options), []
-    n = count if pictures is None else pictures.latents.shape[1]
+    chances, n = [], count if pictures is None else pictures.latents.shape[1]
     if rate * n < 1:
         raise BadInput(
             f"A rate of {rate:g} cannot be seen in {n} pictures; give more, or allow more.", field="pictures"
         )
     for i in range(n):
         ctx.progress(i, n)
-        z = NoiseSource((i,)).initial(latent.samples[:1]) if pictures is None else _noise_of(pictures, i)
-        found = marks.find_rings(z, key) if isinstance(key, marks.RingKey) else marks.read_shading(z, key)
-        chances.append(found.p)
+        z = NoiseSource((i,)).initial(latent.samples[:1]) if pictures is None else _noise_of(pictures, "pictures", i)
+        chances.append(_looked_for(noise, z).p)
     ctx.progress(n, n)
     return sorted(chances)[int(rate * n) - 1]
 
 
-def _noise_of(trajectory: Trajectory, row: int = 0) -> Tensor:
+def _noise_of(trajectory: Trajectory, field: str, row: int = 0) -> Tensor:
     """Return the noise (1, C, h, w) of one inverted picture, in unit variance."""
-    return trajectory.latents[-1][row : row + 1] / math.sqrt(1 + float(trajectory.sigmas[-1]) ** 2)
+    variance = float(trajectory.sigmas[-1]) ** 2
+    share = variance / (1 + variance)
+    if share < NOISE_MIN:
+        raise BadInput(
+            f"The inversion ends where {share:.0%} of the latent is noise, and a mark lies in the noise that a picture "
+            "begins from: invert over sigmas of strength 1.", field=field,
+        )  # fmt: skip
+    return walks.unit(trajectory, -1)[row : row + 1]
+
+
+def _looked_for(noise: Noise, z: Tensor, *, turned: bool = False) -> marks.Found:
+    """Look for the mark of a noise recipe in one inverted noise (1, C, h, w)."""
+    key = marks.key_of(noise)
+    if isinstance(key, marks.RingKey):
+        return marks.find_rings(z, key, magnitudes=turned)
+    if turned:
+        raise BadInput("Only rings can be compared by size: put Undo turns before the inversion.", field="turned")
+    return marks.read_shading(z, key)
 
 
 @node(category="editing/marks")

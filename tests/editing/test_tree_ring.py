@@ -20,7 +20,7 @@ from engine.diffusion.marks import (
 )
 from engine.diffusion.noise import NoiseSource
 from engine.errors import BadInput
-from engine.types import Image, Latent, Sampler, Trajectory
+from engine.types import Image, Latent, Noise, Sampler, Sigmas, Trajectory
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.ddim_inversion import ddim_invert
 from nodes.editing.tree_ring import (
@@ -158,8 +158,6 @@ def found(mark, *, made=None):
 def test_made_inverted_and_found(mark):
     assert found(mark).found
     assert "there" in found(mark).report
-    from engine.types import Noise
-
     assert not found(mark, made=Noise(5)).found
 
 
@@ -168,8 +166,23 @@ def test_the_threshold_is_calibrated():
     assert 0.01 < cut < 0.12
 
 
-def inverted(latents):
-    return Trajectory(torch.stack([torch.zeros_like(latents), 3 * latents]), torch.tensor([0.0, 8**0.5]), 2, "")
+def inverted(latents, sigma=99**0.5):
+    scale = (1 + sigma**2) ** 0.5
+    return Trajectory(torch.stack([torch.zeros_like(latents), scale * latents]), torch.tensor([0.0, sigma]), 2, "")
+
+
+@pytest.mark.parametrize(("strength", "share"), [(0.0, "0%"), (0.5, "72%")])
+def test_an_inversion_that_stops_below_the_noise_is_not_judged(strength, share):
+    start = round(20 * (1 - strength))
+    sigmas = Sigmas(spaced(20).values[start:])
+    part = ddim_invert(context(Toy()), MODEL, prompt(0.3), Latent(torch.zeros(1, 2, 16, 16), 2), sigmas).trajectory
+    for field, look in (
+        ("trajectory", lambda: detect_mark(ring_noise(), part)),
+        ("pictures", lambda: calibrate_mark(context(Toy()), ring_noise(), Latent(LIKE), rate=1.0, pictures=part)),
+    ):
+        with pytest.raises(BadInput, match=f"where {share} of the latent is noise.*strength 1") as refused:
+            look()
+        assert refused.value.field == field
 
 
 def test_the_threshold_may_come_from_unmarked_pictures():
@@ -215,6 +228,12 @@ def test_what_does_not_fit_is_a_sentence():
         lay_rings(noise(), RingKey(0, 9, 3))
     with pytest.raises(BadInput, match="0 and 1"):
         shaded_noise(message="12")
+    with pytest.raises(BadInput, match="one picture at a time, got 2"):
+        detect_mark(ring_noise(), inverted(torch.cat([noise(0), noise(1)])))
+    with pytest.raises(BadInput, match="carries no mark"):
+        detect_mark(Noise(5), inverted(noise()))
+    with pytest.raises(BadInput, match="Undo turns"):
+        detect_mark(shaded_noise(), inverted(noise()), turned=True)
     with pytest.raises(BadInput, match="room for"):
         shade(torch.ones(1, 1, 2, 2), BITS)
 
