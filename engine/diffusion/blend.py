@@ -21,7 +21,7 @@ from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import OnStep, StepInfo
 from engine.diffusion.trajectory import at_sigma
 from engine.errors import BadInput, NotFound
-from engine.types import Blend
+from engine.types import Blend, Trajectory
 
 
 class Maps(Protocol):
@@ -68,7 +68,8 @@ def _one(blend: Blend, run: Run) -> Hook:
     for content in (blend.latents, None if blend.trajectory is None else blend.trajectory.latents[0]):
         if content is not None and content.shape[1:] != run.clean.shape[1:]:
             raise BadInput(
-                f"The blend keeps latents of {_size(content)}, sampling runs on {_size(run.clean)}: make both alike."
+                f"The blend keeps latents of {_size(content)}, sampling runs on {_size(run.clean)}: make both alike.",
+                field="blend",
             )
         _check_batch("latents", content, pictures)
     _check_batch("masks", None if blend.masks is None else blend.masks[0], pictures)
@@ -77,7 +78,9 @@ def _one(blend: Blend, run: Run) -> Hook:
 
 def _check_batch(what: str, kept: Tensor | None, pictures: int) -> None:
     if kept is not None and len(kept) not in (1, pictures):
-        raise BadInput(f"The blend has {len(kept)} {what} for {pictures} pictures; give one, or one each.")
+        raise BadInput(
+            f"The blend has {len(kept)} {what} for {pictures} pictures; give one, or one each.", field="blend"
+        )
 
 
 def _size(x: Tensor) -> str:
@@ -124,9 +127,20 @@ def _masks(blend: Blend) -> Tensor:
     return blend.masks
 
 
+def _content(blend: Blend, run: Run) -> Tensor:
+    """Return what is kept, clean (B, C, h, w): latents of the blend's own, or those that sampling began with."""
+    return run.clean if blend.latents is None else blend.latents
+
+
+def _trajectory(blend: Blend) -> Trajectory:
+    if blend.trajectory is None:
+        raise BadInput(f"The blend {blend.kind!r} needs a trajectory.", field="trajectory")
+    return blend.trajectory
+
+
 def fixed(blend: Blend, run: Run) -> Hook:
     """Keep the background noised with the noise that the run began with: the same at every step."""
-    masks, clean = _masks(blend), run.clean if blend.latents is None else blend.latents
+    masks, clean = _masks(blend), _content(blend, run)
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
         return mixed(stage(masks, info, x), x, clean + info.sigma_next * run.eps)
@@ -136,7 +150,7 @@ def fixed(blend: Blend, run: Run) -> Hook:
 
 def fresh(blend: Blend, run: Run) -> Hook:
     """Keep the background with new noise at every step, as Blended Diffusion does; multistep samplers suffer."""
-    masks, clean = _masks(blend), run.clean if blend.latents is None else blend.latents
+    masks, clean = _masks(blend), _content(blend, run)
     draw = run.source.steps(run.clean)
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
@@ -148,9 +162,7 @@ def fresh(blend: Blend, run: Run) -> Hook:
 
 def recorded(blend: Blend, run: Run) -> Hook:
     """Keep what a trajectory recorded at the same level (Couairon et al. 2022, arXiv 2210.11427, step 3)."""
-    trajectory, masks = blend.trajectory, _masks(blend)
-    if trajectory is None:
-        raise BadInput("This blend needs a trajectory.", field="trajectory")
+    trajectory, masks = _trajectory(blend), _masks(blend)
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
         return mixed(stage(masks, info, x), x, at_sigma(trajectory, info.sigma_next).to(x))
@@ -164,7 +176,7 @@ def per_pixel(blend: Blend, run: Run) -> Hook:
     `masks`: (1, B, h, w) strengths; a cell of strength s is free below level s N. The pinned part is grown by
     `dilate` cells times level / N (Sarukkai et al. 2023, arXiv 2303.00262).
     """
-    strengths, clean = _masks(blend)[0], run.clean if blend.latents is None else blend.latents
+    strengths, clean = _masks(blend)[0], _content(blend, run)
     reach = float(blend.options.get("dilate", 0))
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
@@ -177,9 +189,7 @@ def per_pixel(blend: Blend, run: Run) -> Hook:
 
 def source_rows(blend: Blend, run: Run) -> Hook:
     """Put the source half of a pair back onto its trajectory (direct inversion: Ju et al. 2023, arXiv 2310.01506)."""
-    trajectory = blend.trajectory
-    if trajectory is None:
-        raise BadInput("This blend needs a trajectory.", field="trajectory")
+    trajectory = _trajectory(blend)
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
         half = len(x) // 2
@@ -197,7 +207,9 @@ def local(blend: Blend, run: Run) -> Hook:
     o = blend.options
     maps = run.attention
     if maps is None:
-        raise BadInput("A local blend needs an attention control beside it: it looks at the attention of words.")
+        raise BadInput(
+            "A local blend needs an attention control beside it: it looks at the attention of words.", field="control"
+        )
 
     def hook(info: StepInfo, x: Tensor) -> Tensor:
         if info.i + 1 <= o["start"] * info.n:

@@ -28,7 +28,10 @@ class Routed:
     def __post_init__(self) -> None:
         ordered = all(a > b for a, b in zip(self.boundaries, self.boundaries[1:], strict=False))
         if len(self.boundaries) != len(self.denoisers) - 1 or not ordered:
-            raise BadInput(f"{len(self.denoisers)} experts need {len(self.denoisers) - 1} falling boundaries.")
+            raise BadInput(
+                f"{len(self.denoisers)} models need {len(self.denoisers) - 1} falling boundaries, got sigmas "
+                f"{', '.join(f'{b:.3g}' for b in self.boundaries)}.", field="boundaries",
+            )  # fmt: skip
 
     @property
     def levels(self) -> Levels:
@@ -72,7 +75,10 @@ class RoutedNetwork:
 
     def __post_init__(self) -> None:
         if len({n.channels for n in self.networks}) != 1:
-            raise BadInput("The experts work on latents of different channels; they must share one autoencoder.")
+            raise BadInput(
+                "The experts work on latents of different channels: give models that share one autoencoder.",
+                field="experts",
+            )
 
     @property
     def channels(self) -> int:

@@ -59,5 +59,8 @@ def _sigma(levels: Levels, boundary: float, unit: str) -> float:
     if unit == "sigma":
         return boundary
     if not 0 <= boundary <= 1:
-        raise BadInput("A boundary in levels lies in 0..1.", field="boundaries")
+        raise BadInput(
+            f"A boundary in levels lies in 0..1, got {boundary:g}; for a noise level itself set the unit to sigma.",
+            field="boundaries",
+        )
     return levels.sigma(boundary * levels.count)
