@@ -137,7 +137,7 @@ def rescaled(denoiser: Denoiser, x: Tensor, sigma: float, guided: Tensor, c: Ten
 
 
 def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor:
-    if len(conds) == 1 and conds[0].mask is None and conds[0].area is None and AREA_CELLS not in conds[0].extra:
+    if len(conds) == 1 and everywhere(conds[0]):
         return outs[0]
     weights = [c.strength * place(c, x) for c in conds]
     total = sum(weights, torch.zeros_like(x[:1, :1]))
@@ -147,6 +147,11 @@ def _average(x: Tensor, conds: Sequence[Cond], outs: Sequence[Tensor]) -> Tensor
             "time range, or widen those there are."
         )
     return sum((w / total * out for w, out in zip(weights, outs, strict=True)), torch.zeros_like(x))
+
+
+def everywhere(cond: Cond) -> bool:
+    """Say whether a condition holds on the whole picture."""
+    return cond.mask is None and cond.area is None and AREA_CELLS not in cond.extra
 
 
 def place(cond: Cond, x: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from engine.diffusion import attention, guidance
 from engine.diffusion.families.unet import UNet
 from engine.diffusion.guiders.fused import View, centred, coverage, starts, views, window_weights
 from engine.diffusion.noise import NoiseSource
-from engine.diffusion.samplers import get
 from engine.errors import BadInput, NotFound
 from engine.types import Cond, Conditioning, Latent, Noise, Sampler
 from nodes.basics.sampling_custom import sample_custom
@@ -169,6 +168,17 @@ def test_regions_of_a_pointwise_model_are_cut_from_its_own_pictures():
         torch.testing.assert_close(out[..., part], whole[..., part], rtol=1e-4, atol=1e-4)
 
 
+def test_an_area_in_cells_is_that_of_the_canvas():
+    def made(**where):
+        regions = Conditioning((*prompt(2.0).map(**where).conds, *prompt(0.0).conds))
+        steered = replace(guider(scale=1.0), conds={"positive": regions, "negative": prompt(0.0)})
+        return sampled(fuse_windows(steered, 16, 8))
+
+    cells = made(extra={"area_cells": (0, 0, 12, 8)})
+    assert torch.equal(cells, made(area=(0.0, 0.0, 0.4, 1.0)))
+    assert cells[..., :10].mean() > 0.5 > cells[..., 14:].mean()
+
+
 class Blur(Toy):
     """Each cell follows the mean of its window, so that windows matter."""
 
@@ -186,21 +196,6 @@ def test_wrapping_commutes_with_rolling():
 
     torch.testing.assert_close(run(start.roll(6, -1)), run(start).roll(6, -1), rtol=1e-4, atol=1e-3)
     assert not torch.allclose(run(start.roll(5, -1)), run(start).roll(5, -1), rtol=1e-4, atol=1e-3)
-
-
-def test_the_noise_of_a_step_is_one_for_the_whole_canvas():
-    source = NoiseSource.of(2, 1)
-    like = torch.zeros(1, 8, 64, 256)
-    plain = source.steps(like)(2.0, 1.0)
-    assert plain.var().item() == pytest.approx(1, rel=0.01)
-    seen = []
-    denoise = guidance.build("fused", Toy().denoiser, guider().conds, options={"scale": 1.0}, window=8, stride=4)
-    x = torch.zeros(1, 8, 64, 256)
-    get("euler_ancestral")(
-        lambda y, s: torch.zeros_like(y) + 0 * denoise(y[..., :8, :8], s).sum(), x, spaced(2).values,
-        noise=lambda a, b: (seen.append((a, b)), source.steps(like)(a, b))[1],
-    )  # fmt: skip
-    assert len(seen) == 1
 
 
 def test_weights_fall_towards_the_edges_and_never_to_nothing():
@@ -231,6 +226,9 @@ def test_coverage_can_be_looked_at():
 def test_what_does_not_fit_is_a_sentence():
     with pytest.raises(BadInput, match="larger than the window"):
         fuse_windows(guider(), 16, 32)
+    steered = guider().conds["positive"].map(extra={"concat": torch.zeros(1, 4, 8, 30)})
+    with pytest.raises(BadInput, match="over the whole canvas"):
+        sampled(fuse_windows(replace(guider(), conds={**guider().conds, "positive": steered}), 16, 8))
     with pytest.raises(NotFound, match="fused"):
         guidance.build("sideways", Toy().denoiser, {})
     mask = torch.zeros(1, 8, 8)

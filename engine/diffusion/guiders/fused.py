@@ -23,6 +23,8 @@ from engine.diffusion.stepping import Denoise
 from engine.errors import BadInput
 from engine.types import Conditioning
 
+SPREAD = {"controls", "grounding", "concat"}  # in `Cond.extra`: what lies over the whole canvas
+
 
 @dataclass(frozen=True)
 class View:
@@ -87,12 +89,18 @@ def cropped(conditioning: Conditioning, view: View, h: int, w: int) -> Condition
     """Return the conditions that hold in a window, with their masks and areas cut to it."""
     kept = []
     for cond in conditioning.conds:
-        if cond.mask is None and cond.area is None:
+        if SPREAD & cond.extra.keys():
+            raise BadInput(
+                "The prompt carries a ControlNet, a T2I-Adapter, boxes or a picture over the whole canvas, and windows "
+                "see parts of it: leave that out, or sample without windows.", field="positive",
+            )  # fmt: skip
+        if guidance.everywhere(cond):
             kept.append(cond)
             continue
         where = view.crop(guidance.place(cond, torch.zeros(1, 1, h, w)))[:, 0]
         if bool((where > 0).any()):
-            kept.append(replace(cond, mask=where, area=None))
+            extra = {name: value for name, value in cond.extra.items() if name != guidance.AREA_CELLS}
+            kept.append(replace(cond, mask=where, area=None, extra=extra))
     return Conditioning(tuple(kept))
 
 
