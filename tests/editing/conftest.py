@@ -27,12 +27,13 @@ def network() -> UNet:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine that knows the whole model as the folder `tiny`."""
+    """An engine that knows the whole model as a file and as a folder, `tiny`."""
     yield from engine_in(tmp_path_factory.mktemp("engine"))
 
 
 def engine_in(folder: Path) -> Iterator[Engine]:
     """Give an engine with data, results and the model `tiny` in a folder; close it after that."""
+    tiny.write_file(folder / "models" / "checkpoints" / "tiny.safetensors")
     tiny.write_folder(folder / "models" / "diffusers" / "tiny")
     made = Engine(
         Settings(data_dir=folder / "data", output_dir=folder / "output", models_dir=folder / "models", custom_nodes=())

@@ -1,4 +1,4 @@
-"""Every editing workflow runs on a random Stable Diffusion 1.x model too: nothing in it is of one family."""
+"""Every editing workflow runs on a random Stable Diffusion 1.x file too: nothing in it is of one family."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from tests.editing.conftest import engine_in
 FILES = [f for f in sorted((ROOT / "nodes" / "editing").glob("*.json")) if "nodes" in json.loads(f.read_text())]
 
 
-def on_tiny(file: Path) -> dict[str, Any]:
+FILE, FOLDER = ("load_checkpoint", {"file": "tiny.safetensors"}), ("load_diffusers", {"folder": "tiny"})
+
+
+def on_tiny(file: Path, loader: tuple[str, dict[str, str]] = FILE) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(file.read_text())
     for node in plain["nodes"].values():
         inputs = node["inputs"]
         if node["type"] == "load_embedded":
-            node["type"], node["inputs"] = "load_diffusers", {"folder": "tiny"}
+            node["type"], node["inputs"] = loader
         if "steps" in inputs:
             inputs["steps"] = 2
         if node["type"] == "empty_latent" and inputs["width"]:
@@ -53,7 +56,10 @@ CASES["null_text, learnt"] = learnt(on_tiny(ROOT / "nodes" / "editing" / "null_t
 each = pytest.mark.parametrize("plain", CASES.values(), ids=list(CASES))
 
 
-@each
+FOLDERS = {"prompt_to_prompt, a folder": on_tiny(ROOT / "nodes" / "editing" / "prompt_to_prompt.json", FOLDER)}
+
+
+@pytest.mark.parametrize("plain", [*CASES.values(), *FOLDERS.values()], ids=[*CASES, *FOLDERS])
 def test_it_runs(plain: dict[str, Any], engine: Engine) -> None:
     result = engine.run(plain)
     assert [str(p) for p in result.problems] == []
