@@ -114,7 +114,7 @@ test("words are those of the model's tokenizer; where each of them looked is see
   await words.getByRole("slider", { name: /^red/ }).fill("2");
   await runTo(page, /^Done/);
   const view = results(page).getByRole("figure");
-  await expect(view.getByRole("img", { name: /^Attention to “a” on a grid of/ })).toBeVisible();
+  await expect(view.getByRole("img", { name: /^Attention to “(red|car|beach)” on a grid of/ })).toBeVisible();
   await view.getByRole("radio", { name: "car" }).check({ force: true }); // its label is what people see
   const heat = view.getByRole("img", { name: /^Attention to “car”/ });
   await expect(heat).toBeVisible();

@@ -5,7 +5,7 @@ import { fileUrl } from "../../server/api";
 import { Select } from "../../ui/Field";
 import { loadPicture, pixelsOf } from "../regionEditor/pixels";
 import styles from "./attentionView.module.css";
-import { type Attention, heatOf } from "./heat";
+import { type Attention, heatOf, strongest } from "./heat";
 
 interface Props {
   readonly said: Attention;
@@ -15,7 +15,7 @@ interface Props {
 
 export function AttentionView({ said: { words, grids, picture }, digests }: Props) {
   const name = useId();
-  const [word, setWord] = useState(0);
+  const [word, setWord] = useState(() => strongest(grids.at(-1)?.peaks ?? []));
   const [grid, setGrid] = useState(grids.length - 1);
   const [strength, setStrength] = useState(picture ? 0.65 : 1);
   const [common, setCommon] = useState(false);

@@ -1,11 +1,17 @@
 import { expect, test } from "vitest";
-import { heatColor, heatOf, readAttention } from "./heat";
+import { heatColor, heatOf, readAttention, strongest } from "./heat";
 
 test("what a node said is read; anything else is none", () => {
   const said = { words: ["a"], grids: [{ size: "2x1", width: 2, height: 1, peaks: [0.5] }], picture: false };
   expect(readAttention(JSON.stringify(said))).toEqual(said);
   for (const text of ["", "[]", '{"words":[]}', JSON.stringify({ ...said, grids: [] })])
     expect(readAttention(text)).toBeNull();
+});
+
+test("the word that is looked at most is shown first", () => {
+  expect(strongest([0.1, 0.3, 0.9, 0.2])).toBe(2);
+  expect(strongest([0, 0])).toBe(0);
+  expect(strongest([])).toBe(0);
 });
 
 test("more attention is brighter", () => {

@@ -29,6 +29,11 @@ export function readAttention(text: string): Attention | null {
   }
 }
 
+/** Return the place of the word that a cell looks at most: seldom an article, which the picture hardly turns on. */
+export function strongest(peaks: readonly number[]): number {
+  return Math.max(0, peaks.indexOf(Math.max(...peaks)));
+}
+
 /** Black body: dark violet over red to light yellow, brighter all the way, so that it reads without colours too. */
 const STOPS = [
   [20, 11, 52],
