@@ -52,8 +52,11 @@ def simulate_strokes(
 def draw_strokes(strokes: Annotated[dict[str, Any], Widget("strokes")]) -> Strokes:
     """Draw strokes to be painted on several pictures.
 
+    In a workflow file a stroke has points, each an x and a y in 0..1 of the picture, a color such as #ff0000, and a
+    width in pixels.
+
     Args:
-        strokes: A list of {"points": [[x, y], ...], "color": "#rrggbb", "width": pixels}, x and y in 0..1.
+        strokes: Where the brush goes, in which colours and how wide.
     """
     points, colors, widths = zip(*map(_stroke, _listed(strokes)), strict=True) if _listed(strokes) else ((), (), ())
     return Strokes(tuple(tuple(map(tuple, p)) for p in points), tuple(colors), tuple(widths))
@@ -65,9 +68,12 @@ def paint_strokes(
 ) -> ImageAndMask:
     """Paint strokes on pictures; the mask is where they went.
 
+    In a workflow file a stroke has points, each an x and a y in 0..1 of the picture, a color such as #ff0000, and a
+    width in pixels.
+
     Args:
         image: The pictures.
-        strokes: A list of {"points": [[x, y], ...], "color": "#rrggbb", "width": pixels}, x and y in 0..1.
+        strokes: Where the brush goes, in which colours and how wide.
         more: Strokes from elsewhere, painted after these.
     """
     batch, height, width, _ = image.pixels.shape

@@ -18,6 +18,7 @@ from nodes.editing.sdedit import (
     strength_sweep,
 )
 from tests.editing.toys import MODEL, SD, STD, Toy, context, guider, latent, prompt
+from tests.nodes.test_conformance import registry
 
 MEAN, GUIDE = 0.3, 1.7
 
@@ -96,6 +97,12 @@ def test_strokes_are_painted_where_the_mask_says():
                 [{"points": [[0.1, 0.1]], "color": "green"}]):  # fmt: skip
         with pytest.raises(BadInput):
             paint_strokes(image, bad)
+
+
+@pytest.mark.parametrize("node", ["draw_strokes", "paint_strokes"])
+def test_the_help_of_strokes_is_words(node):
+    (help,) = (i.help for i in registry().specs[node].inputs if i.name == "strokes")
+    assert "{" not in help
 
 
 def test_simulated_strokes_have_few_colours_and_no_detail():
