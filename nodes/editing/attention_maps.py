@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import cv2
@@ -51,17 +52,9 @@ def attention_of_words(
         row: Which picture of the batch; of a pair the originals come first.
         cells: The finest grid that is shown has at most so many cells.
     """
-    with ctx.models.use(clip) as network:
-        found = [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
+    found = _words(ctx, clip, text)
     named = [w.strip() for w in words.split(",") if w.strip()] or [w for w, _ in found if w[:1].isalnum()]
-    maps = grid_of(attention, cells)
-    if row >= len(maps):
-        raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
-    if not named:
-        raise BadInput("The prompt has no words.", field="text")
-    places = [positions_of(found, word, field="words") for word in named]
-    check_positions((p for each in places for p in each), maps.shape[1])
-    stacked = torch.stack([maps[row, list(each)].sum(0) for each in places])  # (W, h, w)
+    stacked = _looked(grid_of(attention, cells), row, [positions_of(found, word, field="words") for word in named])
     side = max(stacked.shape[1:])
     finest = max(max(map(int, size.split("x"))) for size in attention.maps)
     heat = Heatmap(stacked, attention.factor * round(finest / side))
@@ -88,16 +81,10 @@ def show_attention(
         picture: The picture to lay the maps over.
         row: Which picture of the batch; of a pair the originals come first.
     """
-    with ctx.models.use(clip) as network:
-        words = [w for w in prompts.tokenise(network, text).words if w.text[:1].isalnum()]
-    if not words:
-        raise BadInput("The prompt has no words.", field="text")
+    words = [(word, places) for word, places in _words(ctx, clip, text) if word[:1].isalnum()]
     grids, strips = [], []
     for size, maps in sorted(attention.maps.items(), key=lambda each: each[1][0, 0].numel()):
-        if row >= len(maps):
-            raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
-        check_positions((p for word in words for p in word.positions), maps.shape[1])
-        heat = torch.stack([maps[row, list(word.positions)].sum(0) for word in words])  # (W, h, w)
+        heat = _looked(maps, row, [places for _, places in words])
         peaks = heat.flatten(1).amax(1)
         grids.append({"size": size, "width": heat.shape[2], "height": heat.shape[1], "peaks": peaks.tolist()})
         strip = torch.cat(list(heat / peaks.clamp_min(1e-12)[:, None, None]), 1)  # (h, W w)
@@ -106,8 +93,24 @@ def show_attention(
         raise BadInput("No attention was kept: sample with an attention control.", field="attention")
     under = [] if picture is None else [picture.pixels[0]]
     files = write_pictures(ctx, [*under, *strips], "attention", temporary=True)
-    said = {"words": [word.text for word in words], "grids": grids, "picture": bool(under)}
+    said = {"words": [word for word, _ in words], "grids": grids, "picture": bool(under)}
     return Saved("attention", files, json.dumps(said))
+
+
+def _words(ctx: Context, clip: Clip, text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the words and marks of a prompt, each with its token positions."""
+    with ctx.models.use(clip) as network:
+        return [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
+
+
+def _looked(maps: torch.Tensor, row: int, places: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    """Return where words at token `places` looked in one picture of the maps (B, T, h, w), (W, h, w)."""
+    if row >= len(maps):
+        raise BadInput(f"Attention of {len(maps)} pictures was kept; row {row} is none of them.", field="row")
+    if not places:
+        raise BadInput("The prompt has no words.", field="text")
+    check_positions((p for each in places for p in each), maps.shape[1])
+    return torch.stack([maps[row, list(each)].sum(0) for each in places])
 
 
 def grid_of(attention: AttentionStore, cells: int) -> torch.Tensor:
