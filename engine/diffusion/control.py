@@ -126,10 +126,13 @@ def inject(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
 
     Hertz et al. 2022, arXiv 2208.01626, algorithm 1: M_new = M_source P + own M_target, in each token's own window
     of steps. `tensors`: mapping (T, T), own (T,), windows (2, T); `self_end`: part of the steps in which
-    self-attention of at most `self_cells` cells is the source's.
+    self-attention of at most `self_cells` cells is the source's. With `source` and `target`, token positions of what
+    differs, only of the background: where these words look over `threshold` of their range, in either picture, places
+    keep their own, and with it the new thing its outline.
     """
     mapping, own, windows = (part.tensors[name] for name in ("mapping", "own", "windows"))
     self_end, self_cells = float(part.options["self_end"]), int(part.options["self_cells"])
+    words, cut = _words(part)
 
     def cross(layer: Layer, probs: Tensor) -> Tensor:
         source, target = _halves(probs)
@@ -144,7 +147,12 @@ def inject(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     def itself(layer: Layer, probs: Tensor) -> Tensor:
         if probs.shape[2] > self_cells or not run.within(0.0, self_end):
             return probs
-        return _twice(probs)
+        if not any(words) or not run.looked:
+            return _twice(probs)
+        source, target = _things(run, words, cut, layer)  # (n, L)
+        thing = (source | target)[:, None, :, None].to(probs.device)
+        before, edited = _halves(probs)
+        return torch.cat([before, torch.where(thing, edited, before)])
 
     hooks = (Hook("probs", cross, _cross),) if bool((windows[1] > windows[0]).any()) else ()
     return (*hooks, Hook("probs", itself, _self)) if self_end > 0 else hooks
@@ -159,7 +167,7 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     thing alone, and the rest at the rest (section 3.3): where these words look over `threshold` of their range.
     """
     start, first = float(part.options["start"]), int(part.options.get("layer", 0))
-    words, cut = [part.options.get(k, ()) for k in ("source", "target")], float(part.options.get("threshold", 0.1))
+    words, cut = _words(part)
 
     def qkv(layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not run.within(start, 1.0):
@@ -169,7 +177,7 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     def logits(layer: Layer, values: Tensor) -> Tensor:
         if not run.within(start, 1.0) or not run.looked:
             return values
-        (source, _), (_, target) = (_halves(_foreground(run.average(256), w, cut, layer)) for w in words)
+        source, target = _things(run, words, cut, layer)
         apart = (target[:, None, :, None] != source[:, None, None, :]).to(values.device)  # (n, 1, L, L)
         alone = apart.all(-1, keepdim=True)  # the source has nothing of that kind: look everywhere
         own, edited = _halves(values)
@@ -182,8 +190,25 @@ def mutual(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     return (Hook("qkv", qkv, wants, both=True), *guided)
 
 
+Words = tuple[tuple[int, ...], tuple[int, ...]]  # token positions in the source and in the edited prompt
+
+
+def _words(part: AttentionPart) -> tuple[Words, float]:
+    """Return whose words tell a thing from its background, and over which part of their range."""
+    source, target = (tuple(part.options.get(k, ())) for k in ("source", "target"))
+    return (source, target), float(part.options.get("threshold", 0.1))
+
+
+def _things(run: Controller, words: Words, threshold: float, layer: Layer) -> tuple[Tensor, Tensor]:
+    """Return where the source's words look in its picture, and the edited prompt's in the edited one, (n, L) bool."""
+    source, target = (_foreground(run.average(256), w, threshold, layer) for w in words)
+    return _halves(source)[0], _halves(target)[1]
+
+
 def _foreground(maps: Tensor, positions: tuple[int, ...], threshold: float, layer: Layer) -> Tensor:
     """Return where the words at `positions` look over `threshold` of their range, (B, L) bool on the layer's grid."""
+    if not positions:
+        return torch.zeros(len(maps), math.prod(layer.size), dtype=torch.bool)
     check_positions(positions, maps.shape[1])
     looked = maps[:, list(positions)].mean(1, keepdim=True)  # (B, T, h, w) -> (B, 1, h, w)
     low, high = looked.amin((2, 3), keepdim=True), looked.amax((2, 3), keepdim=True)

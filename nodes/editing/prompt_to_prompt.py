@@ -96,6 +96,7 @@ def inject_attention(
     self_cells: Cells = 256,
     *,
     changed: Fraction = 1.0,
+    outline: Fraction = 1.0,
 ) -> AttentionControl:
     """Give the edited prompt the attention of the original: its layout stays.
 
@@ -104,12 +105,15 @@ def inject_attention(
         cross: Part of the steps, from the noisiest on, in which words look where the original's looked.
         self_attention: Part of the steps in which places look at each other as in the original.
         words: Windows of single words of the edited prompt, {"lion": 0.4} or {"lion": [0.1, 0.4]}.
-        self_cells: Largest grid, in cells, whose self-attention is taken over: coarser than the latent, or the old
-            outline stays. 256 is the authors' for Stable Diffusion; on Bozzetto, whose latent has 256, take 64.
+        self_cells: Largest grid, in cells, whose self-attention is taken over. On a grid as fine as the latent the old
+            outline stays, unless `outline` frees it. 256 is the authors' for Stable Diffusion, and Bozzetto's latent.
         changed: For words that differ from the original's at most so much of the steps: smaller lets shapes change.
+        outline: Places where words that differ look at over this part of their range keep their own self-attention, so
+            that the new thing has its own outline before the old background; 1 takes over everywhere.
     """
+    differing = _differing(tokens)
     windows = torch.tensor([0.0, cross]).repeat(len(tokens.own), 1).T.clone()  # (2, T)
-    windows[1, list(_differing(tokens)["target"])] = min(cross, changed)
+    windows[1, list(differing["target"])] = min(cross, changed)
     for word, window in _named(words).items():
         start, end = window if isinstance(window, list | tuple) and len(window) == 2 else (0.0, window)
         if not all(type(v) in (int, float) and 0 <= v <= 1 for v in (start, end)):
@@ -117,7 +121,9 @@ def inject_attention(
         places = positions_of(tokens.target, word, field="words")
         windows[:, list(places)] = torch.tensor([[float(start)], [float(end)]])
     tensors = {"mapping": tokens.mapping, "own": tokens.own, "windows": windows}
-    options = {"self_end": float(self_attention), "self_cells": self_cells}
+    options: dict[str, Any] = {"self_end": float(self_attention), "self_cells": self_cells}
+    if outline < 1:
+        options |= {**differing, "threshold": float(outline)}
     return AttentionControl((AttentionPart("inject", options, tensors),))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from engine.diffusion.control import Controller
 from engine.errors import BadInput
 from engine.pictures import decode
 from engine.types import AttentionControl, AttentionStore, Guider, Image, Latent, Noise, Sampler
+from models.bozzetto.methods.words import CROSS, ITSELF, OUTLINE, SWAPPED
 from nodes.basics.sampling_custom import sample_custom
 from nodes.basics.text import encode_text
+from nodes.editing import prompt_to_prompt
 from nodes.editing.attention_maps import attention_of_words, show_attention
 from nodes.editing.ddim_inversion import ddim_invert
 from nodes.editing.null_text import negative_prompt_inversion, null_text_inversion
@@ -108,10 +111,10 @@ def test_no_control_ever_changes_the_original(ctx):
         assert not near(out.edited.samples, run(ctx).edited.samples, 1e-5)
 
 
-def recorded(ctx, network, control, layers="cross"):
-    """Return probabilities per step of one layer, before and after the control."""
+def recorded(ctx, network, control, *, keep=False):
+    """Return probabilities per step and layer, before and after the control."""
     seen = []
-    watcher = Controller(control, spaced(STEPS).values, keep=False)
+    watcher = Controller(control, spaced(STEPS).values, keep=keep)
     edits = watcher.hooks
     before = attention.Hook("probs", lambda layer, p: (seen.append(("before", watcher.step, layer, p)), p)[1])
     after = attention.Hook("probs", lambda layer, p: (seen.append(("after", watcher.step, layer, p)), p)[1])
@@ -143,6 +146,32 @@ def test_full_self_injection_is_the_source_map_up_to_the_size_allowed(ctx, netwo
         sizes.add(small)
         assert torch.equal(after[1:], before[:1] if small else before[1:])
     assert sizes == {True, False}
+
+
+@pytest.mark.parametrize(("outline", "least", "most"), [(0.0, 64, 64), (0.5, 2, 62), (0.999, 1, 2)])
+def test_places_that_the_swapped_words_look_at_keep_their_own_self_attention(ctx, network, outline, least, most):
+    tokens = align_prompts(ctx, CLIP, A, B).tokens
+    control = inject_attention(tokens, 0.0, 1.0, outline=outline)
+    looked = False
+    seen = recorded(ctx, network, control, keep=True)
+    for (_, _, layer, before), (_, _, _, after) in zip(seen[::2], seen[1::2], strict=True):
+        looked |= layer.cross
+        if layer.cross:
+            continue
+        own, taken = ((after[1:] == half).all(-1) for half in (before[1:], before[:1]))  # (1, heads, L)
+        assert bool((own | taken).all())
+        assert torch.equal(own, own[:, :1].expand_as(own))
+        if not looked:
+            assert not bool(own.any())
+        elif layer.size == (8, 8):
+            assert least <= int(own[0, 0].sum()) <= most
+
+
+def test_the_workflow_has_the_settings_that_are_measured():
+    folder = Path(prompt_to_prompt.__file__).parent
+    given = json.loads((folder / "prompt_to_prompt.json").read_text("utf-8"))["nodes"]["inject"]["inputs"]
+    names = ("cross", "self_attention", "changed", "outline")
+    assert [given[name] for name in names] == [CROSS, ITSELF, SWAPPED, OUTLINE]
 
 
 @pytest.mark.parametrize("steps", [20, 30, 50])

@@ -35,8 +35,8 @@ from models.bozzetto.scenes import RESOLUTION
 
 FACTORS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)
 REAL_SCALE = 5.0
-CROSS, ITSELF, SWAPPED = 0.8, 0.4, 0.2  # parts of the steps: words, places, and the word that is swapped
-COARSE = 64  # cells of the coarser of two grids: on that of the latent itself, places draw the old thing's outline
+CROSS, ITSELF, SWAPPED = 0.8, 0.8, 0.2  # parts of the steps: words, places, and the word that is swapped
+OUTLINE = 0.3  # where the swapped words look, places are free, or on the latent's own grid the old outline stays
 
 
 class _Pairs:
@@ -61,9 +61,12 @@ class _Pairs:
         )  # fmt: skip
 
     def swap(self, index: int = 1) -> Any:
-        """Keep the layout, and let the `index`-th words, which are swapped, look as themselves after a few steps."""
+        """Keep the layout, and let the `index`-th words, which are swapped, look as themselves after a few steps.
+
+        The pairs of a batch differ in their words, but not in their places: the map of the first serves all.
+        """
         swapped = {self.words[0][1][index][0]: SWAPPED}
-        return self.bed("inject_attention", self.tokens, CROSS, ITSELF, swapped, COARSE)
+        return self.bed("inject_attention", self.tokens, CROSS, ITSELF, swapped, outline=OUTLINE)
 
     def local(self, index: int, **options: Any) -> Any:
         """Return a local blend of the `index`-th words, which differ by picture but not by place."""
