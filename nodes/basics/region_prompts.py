@@ -49,6 +49,18 @@ def region_prompts(
     listed: Any = regions or []
     if isinstance(listed, list) and boxes is not None:
         listed = [*listed, *plain_boxes(boxes)]
+    masks = region_masks(ctx, listed, side)
+    whole = encode_text(ctx, clip, background)
+    conds = [
+        cond
+        for plain, mask in zip(listed, masks, strict=True)
+        for cond in encode_text(ctx, clip, str(plain.get("text", ""))).map(mask=mask[None]).conds
+    ]
+    return InRegions(Conditioning((*conds, *whole.conds)), Mask(torch.stack(masks)))
+
+
+def region_masks(ctx: Context, listed: Any, side: int) -> list[Tensor]:
+    """Return a mask (side, side) of each region; later ones take the place of earlier ones."""
     if not isinstance(listed, list) or not 0 < len(listed) <= REGIONS_MAX:
         raise BadInput(f"Draw one to {REGIONS_MAX} regions.", field="regions")
     masks: list[Tensor] = []
@@ -58,13 +70,7 @@ def region_prompts(
     if not all(bool(mask.any()) for mask in masks):
         hidden = next(n for n, mask in enumerate(masks, 1) if not mask.any())
         raise BadInput(f"Region {hidden} is empty, or later ones cover it; move it or take it out.", field="regions")
-    whole = encode_text(ctx, clip, background)
-    conds = [
-        cond
-        for plain, mask in zip(listed, masks, strict=True)
-        for cond in encode_text(ctx, clip, str(plain.get("text", ""))).map(mask=mask[None]).conds
-    ]
-    return InRegions(Conditioning((*conds, *whole.conds)), Mask(torch.stack(masks)))
+    return masks
 
 
 def _mask(ctx: Context, plain: Any, side: int, number: int) -> Tensor:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from engine.context import Context
 from engine.diffusion import text as prompts
 from engine.diffusion.alignment import positions_of
 from engine.errors import BadInput
-from engine.node import Range, Text, node
+from engine.node import Range, Text, Widget, node
 from engine.types import AttentionControl, AttentionPart, Clip, Mask
 from nodes.basics._pixels import Fraction
+from nodes.basics.region_prompts import region_masks
 
 
 @node(category="editing/attention")
@@ -43,17 +46,61 @@ def paint_words(
     """
     if len(mask.values) != 1:
         raise BadInput(f"Words take one mask, got {len(mask.values)}; select one of them.", field="mask")
+    return _painted(ctx, clip, text, [(words, mask.values * strength)], before, field="words", weight=weight, stat=stat)
+
+
+@node(category="editing/attention")
+def paint_regions(
+    ctx: Context,
+    clip: Clip,
+    text: Annotated[str, Text()],
+    regions: Annotated[dict[str, Any], Widget("regions", {"paint": True})],
+    weight: Annotated[float, Range(0, 10, 0.05)] = 0.4,
+    *,
+    stat: Literal["std", "max"] = "std",
+    side: Annotated[int, Range(32, 1024, 8)] = 128,
+    before: AttentionControl | None = None,
+) -> AttentionControl:
+    """Pull words of a prompt to where they are drawn: boxes and painted regions with their words written to them.
+
+    Args:
+        clip: The text encoder of the model.
+        text: The whole prompt that is sampled.
+        regions: A list of {"text": words of the prompt, "x", "y", "width", "height" in 0..1} or {"text": ..., "mask": a
+            picture file}; later ones lie over earlier ones.
+        weight: How strongly altogether; taken from the last of such nodes.
+        stat: What the pull is measured in: the spread of attention, or its maximum as published.
+        side: Size of the masks in pixels; they are scaled to the picture.
+        before: What was painted so far.
+    """
+    listed: Any = regions
+    masks = region_masks(ctx, listed, side)
+    drawn = [(str(plain.get("text", "")), mask[None]) for plain, mask in zip(listed, masks, strict=True)]
+    return _painted(ctx, clip, text, drawn, before, field="regions", weight=weight, stat=stat)
+
+
+def _painted(
+    ctx: Context,
+    clip: Clip,
+    text: str,
+    drawn: Sequence[tuple[str, Tensor]],
+    before: AttentionControl | None,
+    *,
+    field: str,
+    weight: float,
+    stat: str,
+) -> AttentionControl:
+    """Add words, each with its mask (1, H, W), to what was painted before."""
     with ctx.models.use(clip) as network:
         found = [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
-    places = positions_of(found, words, field="words")
-    if not places:
-        raise BadInput("Name the words that are painted.", field="words")
-    masks, tokens = mask.values * strength, (places,)
+    tokens = tuple(positions_of(found, words, field=field) for words, _ in drawn)
+    if not all(tokens):
+        raise BadInput("Name the words that are painted.", field=field)
+    masks = [mask for _, mask in drawn]
     parts = () if before is None else before.parts
     if parts and parts[-1].kind == "paint":  # one bias for all, since its size is measured on what it is added to
-        earlier = parts[-1].tensors["masks"]
-        size = (int(earlier.shape[1]), int(earlier.shape[2]))
-        masks = torch.cat([earlier, F.interpolate(masks[:, None], size=size, mode="area")[:, 0]])
-        tokens, parts = (*parts[-1].options["tokens"], places), parts[:-1]
-    painted = AttentionPart("paint", {"tokens": tokens, "weight": weight, "stat": stat}, {"masks": masks})
+        masks, tokens, parts = [parts[-1].tensors["masks"], *masks], (*parts[-1].options["tokens"], *tokens), parts[:-1]
+    size = (int(masks[0].shape[1]), int(masks[0].shape[2]))
+    stacked = torch.cat([F.interpolate(mask[:, None], size=size, mode="area")[:, 0] for mask in masks])
+    painted = AttentionPart("paint", {"tokens": tokens, "weight": weight, "stat": stat}, {"masks": stacked})
     return AttentionControl((*parts, painted))

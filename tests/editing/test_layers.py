@@ -14,7 +14,7 @@ from engine.types import AttentionControl, Image, Latent, Mask, Noise, Sampler
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.collage import compose_layers, layer_attention, layer_strengths
 from nodes.editing.expert_router import sample_experts
-from nodes.editing.paint_words import paint_words
+from nodes.editing.paint_words import paint_regions, paint_words
 from tests.editing.toys import MODEL, SD, Models, Toy, context, guider, spaced
 from tests.editing.words import NETWORK
 
@@ -69,6 +69,21 @@ def test_painting_does_not_know_its_batch_and_not_the_order_of_masks():
     torch.testing.assert_close(biased(one), biased(other))
     with pytest.raises(BadInput, match="not in the prompt"):
         painted(words="bird")
+
+
+HALVES = [{"text": "cat", "x": 0, "y": 0, "width": 0.5, "height": 1},
+          {"text": "dog", "x": 0.5, "y": 0, "width": 0.5, "height": 1}]  # fmt: skip
+
+
+def test_drawn_regions_paint_as_masks_do():
+    drawn = paint_regions(CTX, MODEL, TEXT, HALVES, side=32)
+    masks = painted(words="dog", mask=1 - LEFT, before=painted())
+    torch.testing.assert_close(biased(drawn), biased(masks))
+    torch.testing.assert_close(biased(paint_regions(CTX, MODEL, TEXT, HALVES[1:], before=painted())), biased(masks))
+    for text, sentence in (("bird", "'bird' is not in the prompt"), ("", "Name the words")):
+        with pytest.raises(BadInput, match=sentence) as told:
+            paint_regions(CTX, MODEL, TEXT, [{**HALVES[0], "text": text}])
+        assert told.value.field == "regions"
 
 
 def collaged(inside=0.5, outside=0.25):
