@@ -23,6 +23,7 @@ from models.bozzetto.bed import (
     subjects,
 )
 from models.bozzetto.judge.read import Reading, Seen
+from models.bozzetto.methods.canvas import _Collage
 from models.bozzetto.methods.figures import Figure, mean
 from models.bozzetto.methods.looks import TINTED
 from models.bozzetto.methods.marks import _area
@@ -104,6 +105,13 @@ def test_colours_that_are_to_be_kept_are_ones_that_training_sees():
     assert set(TINTED) <= set(DRAWN) & set(TINTABLE)
     assert set(TINTED.values()) <= set(START_COLOURS)
     assert not set(TINTED.items()) & COLOUR_PAIRS
+
+
+def test_a_collage_alone_says_what_is_on_the_left():
+    told = [_Collage(lambda *_: None, seed) for seed in (0, 1)]
+    sides = [[int(np.where(mask)[1].mean() > 64) for mask in one.masks] for one in told]
+    assert sides == [[1, 0], [0, 1]]
+    assert not any(word in one.prompt.split() for one in told for word in ("left", "right"))
 
 
 def test_places_are_compared_by_their_boxes():

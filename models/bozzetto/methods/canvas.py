@@ -40,8 +40,8 @@ STRIDE, CELL = RESOLUTION // 4, 8
 # (Hoogeboom et al. 2023, arXiv 2301.11093, section 2.3), which here comes at .8 of the steps.
 BOOTSTRAP = 0.7
 DRAWN_SCENES = 200
-LAYERS = ((4, 52), (70, 52))  # upper left corners of two layers
-SIDE = 54
+LAYERS = ((2, 46), (66, 46))  # upper left corners of two layers
+SIDE = 60  # the largest of two things in a picture (50 to 60): one whose size is not said is larger still (68 to 84)
 # Strength of a held layer. Guidance moves what is free at so little noise and helps little there (Kynkaanniemi et al.
 # 2024, arXiv 2404.07724): it ends where held layers are free.
 HELD = 0.2
@@ -107,8 +107,8 @@ def _distances(wide: Pixels, tiles: Pixels, single: Pixels, names: Sequence[str]
 def regions(bed: Bed, seeds: int) -> Measured:
     """Two things in two boxes; controls: one prompt that names both, and no bootstrapping.
 
-    The boxes are those of the things as they are drawn: no bus fills a box that is higher than wide. Their side is that
-    of two things in a picture, which captions do not call small.
+    The boxes are those of the things as they are drawn: no bus fills a box that is higher than wide. They are as large
+    as two of them side by side can be, since prompts that say no size draw things that would fill more than that.
     """
     told = subjects(seeds)
     nouns, places = [(s.noun, s.other) for s in told], [s.place for s in told]
@@ -158,12 +158,16 @@ def _boxes(
 
 
 class _Collage:
-    """A background and two cut-outs on it that do not fit: too bright, hard edges."""
+    """A background and two cut-outs on it that do not fit: too bright, hard edges.
+
+    Which of them is on the left only the layers say: a prompt that says it too needs no collage for it.
+    """
 
     def __init__(self, bed: Bed, seed: int) -> None:
         told = subjects(seed + 1)[seed]
-        self.nouns, self.prompt = (told.noun, told.other), prompt_of(f"{told.noun} left of a {told.other}", told.place)
-        things = [_thing(noun, told.place, corner, seed) for noun, corner in zip(self.nouns, LAYERS, strict=True)]
+        self.nouns, self.prompt = (told.noun, told.other), prompt_of(f"{told.noun} next to a {told.other}", told.place)
+        corners = LAYERS if seed % 2 else LAYERS[::-1]
+        things = [_thing(noun, told.place, corner, seed) for noun, corner in zip(self.nouns, corners, strict=True)]
         masks = [t.alphas[0] for t in things]
         layers = [np.clip(t.image.astype(int) + 64, 0, 255).astype(np.uint8) for t in things]
         behind, *over = (image_value(x[None]) for x in (render(_ground(told.place, seed)).image, *layers))
