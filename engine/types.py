@@ -1,8 +1,7 @@
 """The values that travel along links: frozen dataclasses, stored and digested by one codec (`engine.codec`).
 
 Tensors are torch tensors on the CPU. This module names them for the type checker only and imports no torch.
-Models travel as descriptions (which weights, which patches), never as networks: a description is tiny, hashable and
-survives a restart; `ctx.models.use(model)` turns it into a loaded network.
+Models travel as descriptions (which weights, which patches), never as networks: `ctx.models.use(model)` loads one.
 """
 
 from __future__ import annotations
@@ -146,8 +145,7 @@ class _Network(Value):
 
     def with_options(self, **options: Any) -> Any:
         """Return the same network with options set; None removes one."""
-        merged = {**self.options, **options}
-        return replace(self, options={k: v for k, v in merged.items() if v is not None})
+        return replace(self, options={k: v for k, v in (self.options | options).items() if v is not None})
 
 
 @dataclass(frozen=True)
@@ -197,12 +195,18 @@ class Gligen(_Network):
 
 
 @dataclass(frozen=True)
+class DualEncoder(_Network):
+    """Networks that put pictures and texts into one space, where the near ones belong together (CLIP)."""
+
+    socket: ClassVar[str] = "DUAL_ENCODER"
+
+
+@dataclass(frozen=True)
 class Cond(Record):
     """One condition: text tokens and where, when and how strongly they hold.
 
     `tokens`: (B, T, D); `pooled`: (B, P) or None; `mask`: (1, H, W) in 0..1 or None; `area`: x, y, width, height as
-    fractions of the picture, or None; `start`, `end`: the part of sampling in 0..1 (0 = noisiest) where it holds.
-    `extra` carries what adapters add (control residuals, grounding tokens, image concatenation).
+    fractions, or None; `start`, `end`: its part of sampling in 0..1 (0 = noisiest); `extra`: what adapters add to it.
     """
 
     tokens: Tensor
@@ -379,11 +383,7 @@ class Plot(Value):
 
 @dataclass(frozen=True)
 class Saved(Value):
-    """Files that a node wrote for people: what a job's outputs list.
-
-    `ui`: how to show them (`images`, `text`, `plot`); `files`: the results, in order; `extra`: what else clients of
-    another protocol are told, as JSON.
-    """
+    """Files that a node wrote for people, shown as `ui` (`images`, `text`, `plot`); `extra`: JSON for other clients."""
 
     socket: ClassVar[str] = "SAVED"
     color: ClassVar[str] = "slate"

@@ -25,11 +25,12 @@ from engine.diffusion.library import KINDS, Library
 from engine.diffusion.shelf import Baked, Loaded, Shelf, bake
 from engine.diffusion.working import WorkingMemory
 from engine.errors import BadFile, OutOfMemory
-from engine.types import Clip, ControlNet, Gligen, Model, Overlay, Patch, Upscaler, Vae, Weights
+from engine.types import Clip, ControlNet, DualEncoder, Gligen, Model, Overlay, Patch, Upscaler, Vae, Weights
 
-Described = Model | Clip | Vae | Upscaler | ControlNet | Gligen
+Described = Model | Clip | Vae | Upscaler | ControlNet | Gligen | DualEncoder
 PARTS: dict[str, type[Described]] = {
     "model": Model, "clip": Clip, "vae": Vae, "upscaler": Upscaler, "control": ControlNet, "gligen": Gligen,
+    "dual": DualEncoder,
 }  # fmt: skip
 PART_OF = {described: part for part, described in PARTS.items()}
 SMALL = 100_000_000  # parameters; below, reduced precision saves nothing worth its error

@@ -26,13 +26,14 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "embeddings": ("embeddings",),
     "controlnet": ("controlnet", "ControlNet", "t2i_adapter"),
     "gligen": ("gligen",),
+    "encoder": ("dual_encoders",),
     "clip_vision": ("clip_vision",),
     "style_models": ("style_models",),
     "hypernetworks": ("hypernetworks",),
     "upscale_models": ("upscale_models", "ESRGAN", "RealESRGAN", "SwinIR"),
 }
 KINDS = ("embedded", *FOLDERS)
-SHIPPED = ("loras", "embeddings", "controlnet", "gligen")  # what may lie beside the embedded model
+SHIPPED = ("loras", "embeddings", "controlnet", "gligen", "encoder")  # what may lie beside the embedded model
 CHUNK = 1 << 20
 PICTURES = tuple(f"{middle}.{end}" for middle in (".preview", "") for end in ("png", "webp", "jpg", "jpeg"))
 

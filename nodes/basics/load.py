@@ -200,6 +200,7 @@ def part_of(ctx: Context, weights: Weights, part: str, family: str = AUTO) -> An
         names = {
             "model": "a diffusion model", "clip": "a text encoder", "vae": "an autoencoder", "upscaler": "an upscaler",
             "control": "a ControlNet or T2I-Adapter", "gligen": "GLIGEN layers",
+            "dual": "a dual encoder",
         }  # fmt: skip
         there = ", ".join(parts) or "nothing known"
         raise BadFile(f"{weights.name} holds {there} but not {names[part]}.", field="file")

@@ -74,6 +74,12 @@ def test_every_prompt_is_written_in_one_place(file: Path) -> None:
     assert len(set(texts)) == len(texts)
 
 
+@pytest.mark.parametrize("name", ["blended", "diffedit", "sdedit"])
+def test_an_edit_can_be_compared_with_what_it_began_from(name: str) -> None:
+    types = [node["type"] for node in CASES[name]["nodes"].values()]
+    assert types.count("compare_images") == 1
+
+
 CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("diffedit", "mask.grow", 8, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
     ("diffedit", "mask.threshold", 0.6, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
@@ -86,7 +92,7 @@ CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("ddib", "translate.guidance_scale", 1.5, {"translate"}, {"invert"}),
     ("ddib_domains", "styles.text", "ink drawing of a house on a beach", {"translate"}, {"invert", "source"}),
     ("color_transfer", "transfer.amount", 0.5, {"transfer"}, {"sampler", "reference"}),
-    ("blended", "rank.samples", 3, {"rank"}, {"edit", "blend"}),
+    ("blended", "best.count", 2, {"best"}, {"edit", "blend", "paste", "rank"}),
     ("decoder_refit", "refit.rate", 0.001, {"refit", "sheet"}, {"edit", "plain", "paste"}),
     ("sdedit", "sdedit.seed", 99, {"sdedit"}, {"strokes", "encode"}),
     ("plug_and_play", "plug.features", 0.5, {"plug", "pair"}, {"plain", "source", "target"}),
