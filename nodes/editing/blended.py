@@ -99,7 +99,7 @@ def combine_blends(first: Blend, second: Blend) -> Blend:
         first: What is put back first.
         second: What is put back then.
     """
-    return replace(first, then=(*first.then, second))
+    return replace(first, then=(*first.then, replace(second, then=()), *second.then))
 
 
 @node(category="editing")
@@ -126,7 +126,7 @@ def sample_edit(
         control: What is changed in attention.
     """
     with ctx.models.use(guider.model, working_bytes=working_bytes(latent)) as network:
-        watcher = Controller(control or AttentionControl(()), sigmas.values) if control else None
+        watcher = Controller(control, sigmas.values) if control else None
         ended = run(
             ctx, network, guider, sampler, sigmas=sigmas.values, latent=latent, noise=noise, blend=blend,
             control=watcher,

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from engine.diffusion import blend as blends
-from engine.diffusion.levels import by_strength
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.sample import sample
 from engine.diffusion.schedules import get
@@ -112,6 +111,8 @@ def test_blends_follow_each_other():
     left, right = Mask(HALF), Mask(1 - HALF)
     both = combine_blends(keep_outside(latent(), left), keep_outside(latent(), right))
     assert torch.equal(edited(both), latent().samples)
+    nothing = keep_outside(latent(), Mask(torch.ones(1, 16, 16)))
+    assert torch.equal(edited(combine_blends(nothing, both)), latent().samples)
 
 
 def test_what_does_not_fit_is_a_sentence():
@@ -122,13 +123,3 @@ def test_what_does_not_fit_is_a_sentence():
         edited(Blend("sideways"))
     with pytest.raises(BadInput, match="needs a mask"):
         edited(replace(keep_outside(latent(), Mask(HALF)), masks=None))
-
-
-def test_strength_is_read_in_one_place():
-    simple = get("simple")
-    for steps, strength, mode, total, tail in (
-        (50, 0.5, "steps", 50, 25), (50, 0.58, "steps", 50, 29), (20, 0.3, "steps", 20, 6), (50, 0.5, "level", 50, 25),
-        (50, 0.01, "steps", 50, 0),
-    ):  # fmt: skip
-        assert len(by_strength(simple, SD, steps, strength, mode=mode)) - 1 == total
-        assert len(by_strength(simple, SD, steps, strength, mode=mode, keep="tail")) - 1 == pytest.approx(tail, abs=1)
