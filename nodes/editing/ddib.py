@@ -8,7 +8,7 @@ from engine.errors import BadInput
 from engine.node import node
 from engine.types import Conditioning, Guider, Latent, Model, Trajectory
 from nodes.basics._sampling import Scale
-from nodes.editing.ddim_inversion import down
+from nodes.editing.ddim_inversion import down, pulled
 
 
 def check_bridge(trajectory: Trajectory, levels: Levels, model: Model) -> None:
@@ -25,7 +25,7 @@ def check_bridge(trajectory: Trajectory, levels: Levels, model: Model) -> None:
             f"{factor}. Translate between models of one autoencoder.", field="model",
         )  # fmt: skip
     top = float(trajectory.sigmas.max())
-    if top > levels.sigma_max * (1 + 1e-6):
+    if not levels.reaches(top):
         raise BadInput(
             f"The source went up to noise {top:.3g}, the target knows {levels.sigma_max:.3g} at most: invert over the "
             "target's sigmas.", field="trajectory",
@@ -54,7 +54,5 @@ def ddib_translate(
     """
     with ctx.models.use(model) as network:
         check_bridge(trajectory, network.levels, model)
-    conds = {"positive": positive, "negative": negative or positive}
-    if guidance_scale != 1 and negative is None:
-        raise BadInput("Guidance needs a negative prompt to pull away from.", field="negative")
+    conds = pulled(positive, negative, guidance_scale)
     return down(ctx, trajectory, Guider("cfg", model, conds, {"scale": guidance_scale}))

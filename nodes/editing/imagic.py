@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
+
+from torch import Tensor
 
 from engine.context import Context
 from engine.diffusion.fitting import Lesson, fit_embedding, fit_weights
@@ -66,7 +67,7 @@ def optimise_embedding(
     x0, cond = _one(latent), _only(target, "target")
     with ctx.models.use(model, working_bytes=GRADIENTS * batch * working_bytes(latent)) as network:
         lesson = Lesson(steps, rate, batch, seed)
-        found, learnt = fit_embedding(network.denoiser, x0.samples, cond, ctx, lesson, keep_begin=keep_begin)
+        found, learnt = fit_embedding(network.denoiser, x0, cond, ctx, lesson, keep_begin=keep_begin)
     moved = float((found.tokens - cond.tokens).norm() / cond.tokens.norm().clamp_min(1e-12))
     errors = f"The error went from {learnt.curve[0][1]:.4g} to {learnt.curve[-1][1]:.4g}"
     return LearntPrompt(Conditioning((found,)), learnt.plot, f"{errors}; the prompt has moved by {moved:.1%}.")
@@ -105,7 +106,7 @@ def finetune_on_picture(
     x0, cond = _one(latent), _only(conditioning, "conditioning")
     with ctx.models.use(model, working_bytes=GRADIENTS * batch * working_bytes(latent)) as network:
         lesson = Lesson(steps, rate, batch, seed)
-        patch, learnt = fit_weights(network, x0.samples, cond, ctx, lesson, scope=scope, rank=rank)
+        patch, learnt = fit_weights(network, x0, cond, ctx, lesson, scope=scope, rank=rank)
     return LearntModel(model.patched(patch), patch, learnt.plot)
 
 
@@ -128,10 +129,11 @@ def between_prompts(
     return average_conditioning(a, b, amount)
 
 
-def _one(latent: Latent) -> Latent:
+def _one(latent: Latent) -> Tensor:
+    """Return the one picture (1, C, h, w) that is learnt."""
     if len(latent.samples) != 1:
         raise BadInput(f"One picture is learnt at a time, got {len(latent.samples)}.", field="latent")
-    return replace(latent, samples=latent.samples.float(), mask=None)
+    return latent.samples.float()
 
 
 def _only(conditioning: Conditioning, field: str) -> Cond:
