@@ -21,7 +21,7 @@ def color_bridge(
     image: Image,
     reference: Image,
     amount: Fraction = 1.0,
-    steps: Annotated[int, Range(2, 500)] = 50,
+    steps: Annotated[int, Range(2, 500)] = 25,
     *,
     space: Literal["lab", "rgb"] = "lab",
 ) -> Image:
@@ -49,6 +49,5 @@ def color_bridge(
             ctx.progress(k * info.n + info.i + 1, len(pictures) * info.n)
 
         own, example = into(picture), into(examples[k % len(examples)])
-        moved = colours.bridge(own.reshape(-1, 3), example.reshape(-1, 3), steps, on_step).reshape(own.shape)
-        made.append(back(torch.lerp(own, moved, amount)))
+        made.append(back(torch.lerp(own, colours.transfer(own, example, steps, on_step), amount)))
     return Image(torch.stack(made))

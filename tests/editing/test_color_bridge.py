@@ -1,4 +1,4 @@
-"""Colours by example: the bridge between two palettes keeps order, shares and the picture, and comes near transport."""
+"""Colours by example: the bridge between two palettes keeps order and shares, comes near transport, and is smooth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from engine.context import Context
-from engine.diffusion.colours import COLOURS_MAX, bridge, palette_of, to_lab, to_rgb
+from engine.diffusion.colours import COLOURS_MAX, bridge, palette_of, to_lab, to_rgb, transfer
 from engine.diffusion.inversion import psnr
 from engine.errors import BadInput, Cancelled
 from engine.types import Image
@@ -46,7 +46,7 @@ def test_in_one_dimension_order_is_kept_and_the_target_is_met():
     random = torch.Generator().manual_seed(2)
     source, target = (torch.cat([m + s * torch.randn(400, generator=random) for m, s in of])[:, None] * torch.ones(3)
                       for of in ([(-0.5, 0.1), (0.4, 0.2)], [(-0.6, 0.05), (0.0, 0.1)]))  # fmt: skip
-    moved = bridge(source, target, 100)[:, 0]
+    moved = bridge(source, palette_of(target), 100)[:, 0]
     ordered = moved[source[:, 0].argsort()]
     assert (ordered.diff() >= -0.01).all()  # cells move as a whole
     assert (moved.sort().values - target[:, 0].sort().values).abs().mean() < 0.02 * target[:, 0].std()
@@ -55,7 +55,7 @@ def test_in_one_dimension_order_is_kept_and_the_target_is_met():
 def test_it_meets_the_reference_at_not_much_more_than_the_cost_of_transport():
     image, reference = picture(3), picture(4)
     a, b = (to_lab(x.pixels[0]).reshape(-1, 3) for x in (image, reference))
-    moved = bridge(a, b, 50)
+    moved = bridge(a, palette_of(b), 50)
     assert sliced(moved, b) <= 0.2 * sliced(a, b)
     rows, columns = linear_sum_assignment(torch.cdist(a, b).square().numpy())
     best = float((a[rows] - b[columns]).square().sum(1).mean())
@@ -70,7 +70,32 @@ def test_many_colours_are_put_into_cells_and_keep_their_place_in_them():
     assert len(palette.points) <= COLOURS_MAX
     assert float(palette.weights.sum()) == pytest.approx(1)
     assert (palette.points[palette.own] - colours).abs().max() < 4 * palette.smooth
-    assert (bridge(colours, colours, 25) - colours).abs().mean() < 0.01
+    assert (bridge(colours, palette, 25) - colours).abs().mean() < 0.01
+
+
+def scene(sky, ground, thing, side=96):
+    """A sky that grows lighter, ground below it and a thing on both."""
+    x = torch.linspace(0, 0.2, side)[:, None, None] + torch.tensor(sky) * torch.ones(side, side, 1)
+    x[side * 2 // 3 :] = torch.tensor(ground)
+    x[side // 3 : side * 3 // 4, side // 4 : side // 2] = torch.tensor(thing)
+    return x.clamp(0, 1)
+
+
+def slopes(x):
+    """The gradients of lightness, all in a row."""
+    return torch.cat([x[..., 0].diff(dim=0).flatten(), x[..., 0].diff(dim=1).flatten()])
+
+
+def test_shares_that_must_be_split_are_split_smoothly():
+    """A part of the sky becomes another colour, as shares say; the exact map draws edges through it."""
+    own = to_lab(scene([0.4, 0.6, 0.8], [0.8, 0.7, 0.4], [0.8, 0.2, 0.2]))
+    example = to_lab(scene([0.9, 0.5, 0.2], [0.2, 0.5, 0.3], [0.2, 0.2, 0.6]).flip(0).roll(16, 0))
+    exact = bridge(own.reshape(-1, 3), palette_of(example.reshape(-1, 3)), 25).reshape(own.shape)
+    smooth = transfer(own, example, 25)
+    alike = [float(torch.corrcoef(torch.stack([slopes(own), slopes(x)]))[0, 1]) for x in (exact, smooth)]
+    left = [sliced(x, example) / sliced(own, example) for x in (exact, smooth)]
+    assert alike[1] >= alike[0] + 0.2
+    assert left[1] <= 0.5 * left[0]
 
 
 def test_each_picture_may_have_a_reference_and_it_can_be_cancelled():
