@@ -177,13 +177,6 @@ def cosine(count: int = 1000, *, offset: float = 0.008, beta_max: float = 0.999)
     return from_betas((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=beta_max))
 
 
-def from_logsnr(logsnr: Callable[[Tensor], Tensor], count: int = 1000, *, kind: Kind = "vp") -> Levels:
-    """Make a schedule from logSNR(t), t in (0, 1] clean to noisy (Kingma et al. 2021, arXiv 2107.00630)."""
-    t = torch.arange(1, count + 1, dtype=torch.float64) / count
-    sigmas = torch.exp(-logsnr(t) / 2)
-    return Levels(torch.cat([sigmas.new_zeros(1), sigmas]), kind)
-
-
 def flow(count: int = 1000, *, shift: float = 1.0) -> Levels:
     """Rectified flow, x_s = (1 - s) x0 + s eps, with the timestep shift of SD3 and Flux (`shift` = exp(mu)).
 

@@ -108,12 +108,6 @@ def test_pooling_needs_the_shift_of_its_factor():
         assert pooled.std().item() == pytest.approx(SD.shifted(1 / s).sigma(600), rel=0.02)
 
 
-def test_from_logsnr():
-    made = levels.from_logsnr(lambda t: -2 * torch.log(torch.tan(t * math.pi / 2 * 0.999)), 100)
-    assert made.sigma(50) == pytest.approx(math.tan(math.pi / 4 * 0.999))
-    assert made.sigma(0) == 0
-
-
 def test_zero_terminal_snr_keeps_the_first_level():
     zero = FAMILIES["zero_terminal"]
     assert zero.sigma_min == pytest.approx(SD.sigma_min)
