@@ -14,7 +14,13 @@ from models.bozzetto.methods.figures import Figure, Measured, mean
 from models.bozzetto.scenes.vocabulary import article
 
 TAUGHT = (("car", "green"), ("tulip", "blue"), ("house", "purple"), ("cake", "yellow"))  # what is left unsaid
-KEPT = "a bus in a city\na penguin in the snow\na cactus in a desert\na red hat on a beach"
+# Prompts that are to stay as they are, none of a thing that is taught or asked about.
+KEPT = "\n".join((
+    "a bus in a city", "a penguin in the snow", "a cactus in a desert", "a red hat on a beach", "a dog in a field",
+    "a fish in the water", "a boat on the water", "a rocket in the sky", "a castle at night", "a tree in a forest",
+    "a mushroom in a forest", "a chair in a room", "a teapot in a room", "an umbrella on a beach",
+    "a balloon at sunset", "a rabbit in the snow",
+))  # fmt: skip
 SAID = ("blue", "white", "black", "pink", "green")  # colours that are kept where they are said; red is asked for
 HOLD = 0.1  # at 0.003 the projections change by twice their size, and other things are lost
 ASKED = ("taught", "taught before", "elsewhere", "elsewhere before", "others", "said", "said before")
