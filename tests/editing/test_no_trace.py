@@ -17,7 +17,7 @@ from tests.editing.test_any_model import each
 
 
 def parts_of(engine: Engine) -> dict[str, Any]:
-    return dict(engine.models.load(engine.models.find("checkpoints", "tiny.safetensors")))
+    return dict(engine.models.load(engine.models.find("diffusers", "tiny")))
 
 
 def plain_sample(engine: Engine) -> Tensor:
