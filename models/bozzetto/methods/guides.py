@@ -40,6 +40,7 @@ from models.bozzetto.scenes.spec import ObjectSpec, SceneSpec
 from models.bozzetto.scenes.vocabulary import COLOURS
 
 EACH = 4  # samples of which the best is taken
+GUIDANCE = 6.0  # the authors take 5 to 7.5
 ENCODER = "bozzetto/encoder.safetensors"  # which takes it; it is not the judge
 FITTED = 2  # fitting takes half a minute a picture
 SIDE, LEFTS, TOP = 64, (2, 62), 44  # of things that are added, in pixels
@@ -167,8 +168,8 @@ class _Task:
         where = mask_value(_each(masks))
         edit = {"sampler": Sampler("ddim"), "sigmas": bed.sigmas(STEPS, strength), "noise": Noise(0)}
         blend = bed("keep_outside", many, where)
-        out = bed("sample_edit", bed.guider(repeated(texts, EACH)), latent=many, blend=blend, **edit).latent
-        plain = bed("sample_edit", bed.guider(texts), latent=clean, **edit).latent
+        out = bed("sample_edit", bed.guider(repeated(texts, EACH), GUIDANCE), latent=many, blend=blend, **edit).latent
+        plain = bed("sample_edit", bed.guider(texts, GUIDANCE), latent=clean, **edit).latent
         self.every, self.control, self.own = bed.decode(out), bed.decode(plain), bed.decode(clean)
         first = [self._first(i, prompt) for i, prompt in enumerate(prompts)]
         self.kept, self.best = replace(out, samples=out.samples[first], seeds=None), self.every[first]
