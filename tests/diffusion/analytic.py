@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,13 +25,19 @@ def gaussian_flow_map(x: Tensor, sigma: float, sigma_next: float) -> Tensor:
     return MEAN + math.sqrt((STD**2 + sigma_next**2) / (STD**2 + sigma**2)) * (x - MEAN)
 
 
-def mixture(x: Tensor, sigma: float) -> Tensor:
-    """E[x0 | x] for a mixture of three Gaussians, each element by itself."""
-    weights, means, stds = (x.new_tensor(v) for v in ((0.3, 0.3, 0.4), (-1.0, 0.5, 2.0), (0.3, 0.4, 0.5)))
-    variance = stds**2 + sigma**2
-    away = x[..., None] - means
-    share = (weights.log() - away**2 / (2 * variance) - variance.log() / 2).softmax(-1)
-    return (share * (means + stds**2 / variance * away)).sum(-1)
+def mixture(
+    x: Tensor,
+    sigma: float,
+    weights: Sequence[float] = (0.3, 0.3, 0.4),
+    means: Sequence[float] = (-1.0, 0.5, 2.0),
+    stds: Sequence[float] = (0.3, 0.4, 0.5),
+) -> Tensor:
+    """E[x0 | x] for a mixture of Gaussians, each element by itself."""
+    share, mean, std = (x.new_tensor(v) for v in (weights, means, stds))
+    variance = std**2 + sigma**2
+    away = x[..., None] - mean
+    chance = (share.log() - away**2 / (2 * variance) - variance.log() / 2).softmax(-1)
+    return (chance * (mean + std**2 / variance * away)).sum(-1)
 
 
 def mixture_ode(x: Tensor, sigma: float, sigma_next: float, steps: int = 600) -> Tensor:

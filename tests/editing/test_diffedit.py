@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
 
 from engine.diffusion import contrast as contrasts
-from engine.types import Cond, Conditioning, Heatmap, Image, Latent
+from engine.types import Cond, Conditioning, Heatmap, Image, Latent, Mask, Sigmas
+from nodes.editing.ddib import ddib_translate
 from nodes.editing.ddim_inversion import ddim_invert, keep_trajectory, replay
 from nodes.editing.diffedit import heatmap_to_mask, noise_contrast, show_heatmap
 from tests.editing.toys import MODEL, Toy, context, guider, latent, prompt, spaced
@@ -50,8 +53,9 @@ def test_the_map_does_not_know_which_prompt_is_which():
 
 def test_each_noise_is_its_own_and_the_map_is_their_mean():
     maps = [heat(count=1, seed=i).values for i in range(4)]
-    assert all(not torch.equal(maps[0], other) for other in maps[1:])
-    torch.testing.assert_close(heat(count=4).values, torch.stack(maps).mean(0))
+    assert not any(torch.equal(a, b) for a, b in combinations(maps, 2))
+    for n in range(1, 5):
+        torch.testing.assert_close(heat(count=n).values, torch.stack(maps[:n]).mean(0))
 
 
 def test_the_mean_ratio_cuts_where_it_says():
@@ -101,12 +105,14 @@ def test_a_map_can_be_looked_at_over_a_picture():
     assert torch.allclose(over.pixels, torch.ones(1, 16, 16, 3), atol=1e-5)
 
 
-def edit(query, reference, *, steps=10):
-    toy = Boxed()
-    made = ddim_invert(context(toy), MODEL, prompt(reference), latent(), spaced(steps))
-    found = noise_contrast(context(toy), MODEL, latent(), prompt(query), prompt(reference))
-    blend = keep_trajectory(made.trajectory, heatmap_to_mask(found, grow=0).mask)
-    return replay(context(toy), made.trajectory, guider(query), blend).samples
+def inverted(reference=0.0, steps=10):
+    return ddim_invert(context(Boxed()), MODEL, prompt(reference), latent(), spaced(steps)).trajectory
+
+
+def edit(query, reference):
+    made = inverted(reference)
+    blend = keep_trajectory(made, heatmap_to_mask(heat(query, reference), grow=0).mask)
+    return replay(context(Boxed()), made, guider(query), blend).samples
 
 
 def test_the_outside_is_the_picture_to_the_bit_and_the_inside_follows_the_prompt():
@@ -117,6 +123,18 @@ def test_the_outside_is_the_picture_to_the_bit_and_the_inside_follows_the_prompt
 
 def test_the_same_prompt_twice_changes_nothing():
     assert torch.equal(edit(0.4, 0.4), latent().samples)
+
+
+def test_with_everything_masked_it_is_a_bridge_from_the_whole_noise():
+    made, everything = inverted(), Mask(torch.ones(1, 16, 16))
+    masked = replay(context(Boxed()), made, guider(1.0, scale=3.0), keep_trajectory(made, everything)).samples
+    assert torch.equal(masked, replay(context(Boxed()), made, guider(1.0, scale=3.0)).samples)
+    assert torch.equal(masked, ddib_translate(context(Boxed()), made, MODEL, prompt(1.0), prompt(0.0), 3.0).samples)
+
+
+def test_without_strength_the_picture_stays():
+    made = ddim_invert(context(Boxed()), MODEL, prompt(0.0), latent(), Sigmas(torch.zeros(1))).trajectory
+    assert torch.equal(replay(context(Boxed()), made, guider(1.0)).samples, latent().samples)
 
 
 def test_each_picture_of_a_batch_has_noise_and_map_of_its_own():

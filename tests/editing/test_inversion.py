@@ -1,4 +1,4 @@
-"""Inversion through its nodes: round trips, provenance, what the report says, and the bridge to another domain."""
+"""Inversion through its nodes: round trips, provenance, and what the report says."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from engine.context import Context
-from engine.diffusion import levels
 from engine.diffusion.inversion import check_caption, health, windows
 from engine.diffusion.trajectory import check_origin
 from engine.errors import BadInput, Cancelled
 from engine.types import Guider, Latent, Mask, Trajectory, Vae, Weights
-from nodes.editing.ddib import ddib_translate
 from nodes.editing.ddim_inversion import ddim_invert, inversion_report, keep_trajectory, replay, trajectory_at
 from tests.editing.toys import MODEL, SD, STD, Models, Toy, context, guider, latent, prompt, spaced
 
@@ -153,50 +151,6 @@ def test_windows_hold_their_own_sigma_alone():
     for i, sigma in enumerate(sigmas[:-1].tolist()):
         inside = [k for k, (a, b) in enumerate(spans) if SD.sigma_at(b) < sigma <= SD.sigma_at(a)]
         assert inside == [i]
-
-
-# DDIB
-
-
-def translate(trajectory, mean, **options):
-    return ddib_translate(context(Toy()), trajectory, MODEL, prompt(mean), **options).samples
-
-
-LEFT = STD / (STD**2 + SD.sigma_max**2) ** 0.5  # the terminal noise is finite, so this part of the source remains
-
-
-def test_gaussians_are_moved_onto_each_other():
-    errors = []
-    for steps in (100, 500):
-        moved = translate(inverted(0.3, steps=steps).trajectory, 1.3)
-        errors.append((moved - latent().samples - (1 - LEFT)).abs().max().item())
-    assert errors[1] < 0.015
-    assert errors[1] < errors[0] / 3
-
-
-def test_the_bridge_and_back_is_the_identity():
-    over = translate(inverted(0.3, steps=50, refine=10).trajectory, -0.8)
-    again = inverted(-0.8, steps=50, refine=10, of=Latent(over, 2)).trajectory
-    assert (translate(again, 0.3) - latent().samples).abs().max() < 1e-5
-
-
-def test_one_code_serves_many_targets():
-    made = inverted(0.3, steps=20).trajectory
-    first, second = translate(made, 1.0), translate(made, 2.0)
-    assert (second - first).std() < 1e-5
-    assert (second - first).mean().item() == pytest.approx(1 - LEFT, abs=0.03)
-
-
-def test_models_that_share_no_latents_or_levels_are_refused():
-    made = inverted(0.3, steps=4).trajectory
-    other = MODEL.with_options(factor=8)
-    with pytest.raises(BadInput, match="do not share latents"):
-        ddib_translate(context(Toy()), made, other, prompt(0.0))
-    quiet = Toy(levels=levels.Levels(SD.table[:500]))
-    with pytest.raises(BadInput, match="at most"):
-        ddib_translate(context(quiet), made, MODEL, prompt(0.0))
-    with pytest.raises(BadInput, match="negative"):
-        translate(made, 1.0, guidance_scale=3.0)
 
 
 def test_a_trajectory_travels():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from engine.diffusion.marks import (
     cosine_chance,
     find_rings,
     lay_rings,
+    marked,
     read_shading,
     shade,
     spectrum,
 )
 from engine.diffusion.noise import NoiseSource
-from engine.errors import BadInput
+from engine.errors import BadInput, Cancelled
 from engine.types import Image, Latent, Noise, Sampler, Sigmas, Trajectory
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.ddim_inversion import ddim_invert
@@ -51,6 +53,55 @@ def test_the_whole_key_is_there_and_nothing_else_has_changed():
     assert f[where].imag.abs().max() < 1e-4
     torch.testing.assert_close(f[~where], g[~where], rtol=0, atol=1e-4)
     assert torch.equal(out[:, [0, 2, 3]], z[:, [0, 2, 3]])
+
+
+def published(z, seed):
+    """Lay rings into a plane as the paper's code does; return it, where they lie and what they should be.
+
+    Its disc is centred a row off the zero frequency and its values are complex, which no spectrum of real noise is.
+    """
+    h, w = z.shape
+    y, x = (h - 1 - torch.arange(h))[:, None] - h // 2, torch.arange(w)[None] - w // 2
+    f, key = (torch.fft.fftshift(torch.fft.fft2(a.double())) for a in (z, noise(seed, LARGE)[0, 0]))
+    values = torch.zeros_like(f)
+    for radius in range(10, 0, -1):
+        values = torch.where(y**2 + x**2 <= radius**2, key[0, radius], values)
+    where = y**2 + x**2 <= 100
+    return torch.fft.ifft2(torch.fft.ifftshift(torch.where(where, values, f))).real, where, values
+
+
+def symmetric(z, seed):
+    key = RingKey(seed, 0, 10)
+    return lay_rings(z[None, None], key)[0, 0], *spectrum(key, *z.shape)
+
+
+LARGE = torch.zeros(1, 1, 64, 64)
+
+
+def distances(z, where, values):
+    f = torch.fft.fftshift(torch.fft.fft2(z.double()), dim=(-2, -1))
+    return (f - values)[..., where].abs().mean(-1)
+
+
+def lost_and_margin(lay):
+    """Return how far from the key noise lies after laying it in, of unmarked noise, and how well it is told apart.
+
+    That is by how many deviations of unmarked noise a mark lies nearer of which inversion brings a third back.
+    """
+    plain, lost, margins = torch.cat([noise(s, LARGE)[0] for s in range(20)]), [], []
+    for seed in range(1000, 1020):
+        laid, *key = lay(plain[0], seed)
+        usual, weak = (distances(z, *key) for z in (plain[1:], laid / 3 + (8 / 9) ** 0.5 * plain[1:]))
+        lost.append(distances(laid, *key) / usual.mean())
+        margins.append((usual.mean() - weak.mean()) / usual.std())
+    return float(sum(lost) / 20), float(sum(margins) / 20)
+
+
+def test_the_published_key_is_half_lost_when_laid_in_and_this_one_is_not():
+    (theirs, unsure), (ours, sure) = lost_and_margin(published), lost_and_margin(symmetric)
+    assert theirs == pytest.approx(0.52, abs=0.05)
+    assert ours < 1e-6
+    assert sure > 1.2 * unsure
 
 
 def test_all_channels_carry_rings_of_their_own():
@@ -146,19 +197,46 @@ def test_soft_votes_read_through_much_noise():
     assert sum(right) / len(right) > 0.95
 
 
-def found(mark, *, made=None):
+def found(mark, *, made=None, refine=0):
     canvas = Latent(torch.zeros(1, 2, 16, 16), 2)
     recipe = made or mark
     out = sample_custom(context(Toy()), guider(0.3), Sampler("ddim"), spaced(50), canvas, recipe).latent
-    inverted = ddim_invert(context(Toy()), MODEL, prompt(0.3), out, spaced(50))
+    inverted = ddim_invert(context(Toy()), MODEL, prompt(0.3), out, spaced(50), refine=refine)
     return detect_mark(mark, inverted.trajectory)
 
 
-@pytest.mark.parametrize("mark", [ring_noise(3), shaded_noise(3, secret="k")], ids=["rings", "shading"])
+BOTH = pytest.mark.parametrize("mark", [ring_noise(3), shaded_noise(3, secret="k")], ids=["rings", "shading"])
+
+
+@BOTH
 def test_made_inverted_and_found(mark):
     assert found(mark).found
     assert "there" in found(mark).report
     assert not found(mark, made=Noise(5)).found
+
+
+def test_an_exact_inversion_brings_back_the_key():
+    assert found(ring_noise(3), refine=5).distance < 0.05 * found(ring_noise(3), made=Noise(3), refine=5).distance
+
+
+@BOTH
+def test_seed_and_key_determine_the_noise(mark):
+    eps = noise(like=torch.zeros(1, 4, 16, 16))
+    assert torch.equal(marked(mark, eps), marked(replace(mark), eps))
+    assert not torch.equal(marked(mark, eps), marked(replace(mark, options=mark.options | OTHER[mark.kind]), eps))
+
+
+OTHER = {"rings": {"seed": 1}, "shading": {"secret": "another"}}
+
+
+def test_calibration_reports_each_noise_and_can_be_cancelled():
+    done, ctx = [], context(Toy())
+    ctx.emit = lambda event: done.append(event.done)
+    calibrate_mark(ctx, ring_noise(), Latent(LIKE), rate=0.05, count=100)
+    assert done[-1] == 100
+    ctx.cancelled = lambda: True
+    with pytest.raises(Cancelled):
+        calibrate_mark(ctx, ring_noise(), Latent(LIKE))
 
 
 def test_the_threshold_is_calibrated():
