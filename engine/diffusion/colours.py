@@ -82,6 +82,11 @@ def bridge(colours: Tensor, target: Palette, steps: int, on_step: OnStep = silen
     return ((moved - source.points)[source.own] + colours).to(colours.dtype)  # a pixel keeps its place in its cell
 
 
+def exact(picture: Tensor, example: Tensor, steps: int, on_step: OnStep = silent) -> Tensor:
+    """Give a picture (H, W, 3) the colours of an example by one bridge, whatever lies beside what."""
+    return bridge(picture.reshape(-1, 3), palette_of(example.reshape(-1, 3)), steps, on_step).reshape(picture.shape)
+
+
 def transfer(picture: Tensor, example: Tensor, steps: int, on_step: OnStep = silent) -> Tensor:
     """Give a picture (H, W, 3) the colours of an example by bridges, with a map that is smooth over the picture.
 

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from engine.context import Context
-from engine.diffusion.colours import COLOURS_MAX, bridge, palette_of, to_lab, to_rgb, transfer
+from engine.diffusion.colours import COLOURS_MAX, bridge, exact, palette_of, to_lab, to_rgb, transfer
 from engine.diffusion.inversion import psnr
 from engine.errors import BadInput, Cancelled
 from engine.types import Image
@@ -88,14 +88,17 @@ def slopes(x):
 
 def test_shares_that_must_be_split_are_split_smoothly():
     """A part of the sky becomes another colour, as shares say; the exact map draws edges through it."""
-    own = to_lab(scene([0.4, 0.6, 0.8], [0.8, 0.7, 0.4], [0.8, 0.2, 0.2]))
-    example = to_lab(scene([0.9, 0.5, 0.2], [0.2, 0.5, 0.3], [0.2, 0.2, 0.6]).flip(0).roll(16, 0))
-    exact = bridge(own.reshape(-1, 3), palette_of(example.reshape(-1, 3)), 25).reshape(own.shape)
-    smooth = transfer(own, example, 25)
-    alike = [float(torch.corrcoef(torch.stack([slopes(own), slopes(x)]))[0, 1]) for x in (exact, smooth)]
-    left = [sliced(x, example) / sliced(own, example) for x in (exact, smooth)]
+    picture = scene([0.4, 0.6, 0.8], [0.8, 0.7, 0.4], [0.8, 0.2, 0.2])
+    reference = scene([0.9, 0.5, 0.2], [0.2, 0.5, 0.3], [0.2, 0.2, 0.6]).flip(0).roll(16, 0)
+    own, example = to_lab(picture), to_lab(reference)
+    parted, smooth = exact(own, example, 25), transfer(own, example, 25)
+    alike = [float(torch.corrcoef(torch.stack([slopes(own), slopes(x)]))[0, 1]) for x in (parted, smooth)]
+    left = [sliced(x, example) / sliced(own, example) for x in (parted, smooth)]
     assert alike[1] >= alike[0] + 0.2
     assert left[1] <= 0.5 * left[0]
+    for on, carried in ((False, parted), (True, smooth)):
+        made = color_bridge(Context(), Image(picture[None]), Image(reference[None]), smooth=on).pixels[0]
+        torch.testing.assert_close(made, to_rgb(carried))
 
 
 def test_each_picture_may_have_a_reference_and_it_can_be_cancelled():
