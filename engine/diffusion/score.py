@@ -131,24 +131,24 @@ def classify(
     progress: Progress = lambda done, total: None,
 ) -> Verdict:
     """Find the prompt that explains one picture (1, C, h, w) best, dropping prompts that fall behind (section 3.2)."""
-    alive = list(range(len(prompts)))
-    sums, looks = torch.zeros(len(prompts), dtype=torch.float64), [0] * len(prompts)
     plan = nested(len(pairs), stages)
-    left = len(alive)
-    total, calls = 0, 0
-    for s, added in zip(stages, plan, strict=True):
-        total, left = total + len(added) * left, min(left, s.keep)
-    dropped: list[int] = []
+    kept = [len(prompts), *(min(len(prompts), s.keep) for s in stages)]  # on entering each stage
+    total = sum(len(added) * n for added, n in zip(plan, kept, strict=False))
+    table = torch.zeros(
+        len(prompts), len(pairs), dtype=torch.float64
+    )  # summed along looks: when each was taken is no matter
+    looks, calls = [0] * len(prompts), 0
+    alive, dropped = list(range(len(prompts))), list[int]()
     for s, added in zip(stages, plan, strict=True):
         for i in added:
             progress(calls, total)
-            sums[alive] += errors(denoiser, x0, [prompts[k] for k in alive], pairs[i], norm=norm)[:, 0]
+            table[alive, i] = errors(denoiser, x0, [prompts[k] for k in alive], pairs[i], norm=norm)[:, 0]
             calls += len(alive)
             for k in alive:
                 looks[k] += 1
-        alive.sort(key=lambda k: float(sums[k]) / max(1, looks[k]))
+        means = table.sum(1) / torch.tensor(looks).clamp_min(1)
+        alive.sort(key=lambda k: float(means[k]))
         dropped = alive[s.keep :] + dropped
         alive = alive[: s.keep]
     progress(total, total)
-    means = sums / torch.tensor(looks).clamp_min(1)
     return Verdict(means, tuple(looks), (*alive, *dropped), calls)

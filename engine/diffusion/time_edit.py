@@ -60,11 +60,11 @@ def solve(rows: Sequence[Rows], strength: float, *, relative: bool = False) -> T
 
 
 def deltas(module: nn.Module, m: Tensor, *, keys: bool = True, values: bool = True) -> dict[str, Tensor]:
-    """Return dW = W M of each cross-attention projection, float32, by parameter name."""
+    """Return dW = W M of each projection that reads the text's own states (D wide), float32, by parameter name."""
     wanted = (KEYS if keys else ()) + (VALUES if values else ())
     found = {
         name: (weight.detach().double().cpu() @ m).float()
-        for name, weight in module.named_parameters() if wanted and name.endswith(wanted)
+        for name, weight in module.named_parameters() if name.endswith(wanted) and weight.shape[1] == len(m)
     }  # fmt: skip
     if not found:
         raise BadInput("This model has no cross-attention projections to edit, or keys and values are both off.")

@@ -52,7 +52,7 @@ def rank_captions(
         model: The model; guidance plays no part.
         clip: Its text encoder.
         latent: The pictures.
-        captions: One a line.
+        captions: One a line. "name = caption" shows the name; a name may have several captions, each on its own line.
         template: Written around each caption, such as "a picture of a {}".
         looks: At how many noise levels all captions are compared.
         keep: How many captions go on after that.
@@ -62,16 +62,18 @@ def rank_captions(
         high: Part of the noise levels where looks end.
         seed: Number of the noise.
     """
-    names = [line.strip() for line in captions.splitlines() if line.strip()]
+    lines = [line.strip() for line in captions.splitlines() if line.strip()]
+    named = [[part.strip() for part in line.partition("=")[::2]] for line in lines]
+    names = [name for name, _ in named]
     if not 1 <= len(names) <= PROMPTS_MAX:
         raise BadInput(f"Give 1 to {PROMPTS_MAX} captions, one a line, got {len(names)}.", field="captions")
     if "{}" not in template:
         raise BadInput("The template has no {} where the caption goes.", field="template")
     if low >= high:
         raise BadInput(f"low must be below high, got {low:g} and {high:g}.", field="low")
-    prompts = [encode_text(ctx, clip, template.replace("{}", name)) for name in names]
+    prompts = [encode_text(ctx, clip, template.replace("{}", caption or name)) for name, caption in named]
     stages = [Stage(looks, keep), Stage(max(looks, last_looks), 1)]
-    best, lines = [], []
+    best, board = [], []
     with ctx.models.use(model, working_bytes=working_bytes(latent)) as network:
         pairs = pairs_of(network.levels, stages[-1].looks, seed, low=low, high=high)
         pictures = torch.chunk(latent.samples.float(), len(latent.samples))
@@ -82,9 +84,9 @@ def rank_captions(
 
             found = classify(network.denoiser, picture, prompts, pairs, stages, norm=norm, progress=progress)
             best.append(names[found.order[0]])
-            lines.append(f"picture {i + 1}, {found.calls} looks:")
-            lines += [f"  {names[k]}: {float(found.errors[k]):.5f} after {found.looks[k]}" for k in found.order]
-    return Labels(best, "\n".join(lines))
+            board.append(f"picture {i + 1}, {found.calls} looks:")
+            board += [f"  {lines[k]}: {float(found.errors[k]):.5f} after {found.looks[k]}" for k in found.order]
+    return Labels(best, "\n".join(board))
 
 
 @node(category="editing/classifier")

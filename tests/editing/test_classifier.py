@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.context import Context
 from engine.diffusion.denoiser import Denoiser, from_x0, scaling
 from engine.diffusion.score import Pair, Stage, cell_errors, classify, errors, gains, nested, pairs_of
 from engine.errors import BadInput
 from engine.types import Cond, Conditioning, Latent, Mask
 from nodes.editing.blended import rank_latents
-from nodes.editing.diffusion_classifier import caption_matches
+from nodes.editing.diffusion_classifier import caption_matches, rank_captions
+from tests.editing.test_prompt_to_prompt import CLIP, Both
 from tests.editing.toys import MODEL, SD, STD, Toy, context, prompt
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -51,6 +53,8 @@ def verdicts(x, looks, **options):
 def test_it_agrees_with_bayes_on_gaussian_classes():
     _, x = pictures(100)
     assert (verdicts(x, 20) == bayes(x)).float().mean() >= 0.98
+    _, many = pictures(300)
+    assert torch.equal(verdicts(many, 200), bayes(many))
 
 
 def test_unpaired_noise_ruins_it():
@@ -109,7 +113,7 @@ def test_keeping_all_is_no_pruning_and_pruning_finds_the_same():
         whole = classify(by_class(), x, CLASSES, pairs, [Stage(12, 10)])
         kept = classify(by_class(), x, CLASSES, pairs, [Stage(4, 10), Stage(12, 10)])
         pruned = classify(by_class(), x, CLASSES, pairs, [Stage(4, 3), Stage(12, 1)])
-        torch.testing.assert_close(whole.errors, kept.errors, rtol=1e-12, atol=0)
+        assert torch.equal(whole.errors, kept.errors)
         assert whole.order == kept.order
         assert pruned.order[0] == whole.order[0]
         assert pruned.calls < 0.6 * whole.calls
@@ -157,3 +161,13 @@ def test_a_map_shows_where_a_prompt_fits_better():
     assert heat[..., :4].min() > heat[..., 4:].max()
     cells = cell_errors(Toy().denoiser, clean, [prompt(0.5)], pairs_of(SD, 1, 0)[0], norm="l1")
     assert cells.shape == (1, 1, 8, 8)
+
+
+def test_a_name_may_have_several_captions(network):
+    def best(captions):
+        ctx, picture = Context(node="n", models=Both(network)), Latent(torch.zeros(1, 4, 8, 8), 2)
+        return rank_captions(ctx, MODEL, CLIP, picture, captions, looks=2, keep=3, last_looks=2).best
+
+    (plain,) = best("a cat\na dog\na car")
+    assert best("pet = a cat\npet = a dog\na car") == [{"a car": "a car"}.get(plain, "pet")]
+    assert best("pet = a cat\npet=a dog\npet= a car") == ["pet"]

@@ -8,7 +8,7 @@ import torch
 from engine.context import Context
 from engine.diffusion.attention import Layer
 from engine.diffusion.control import Controller
-from engine.diffusion.experts import Routed
+from engine.diffusion.experts import Routed, RoutedNetwork
 from engine.errors import BadInput
 from engine.types import AttentionControl, Image, Latent, Mask, Noise, Sampler
 from nodes.basics.sampling_custom import sample_custom
@@ -173,8 +173,14 @@ def test_every_call_goes_to_the_expert_of_its_sigma():
     sample_experts(ctx, guider(), [low], [3.0], Sampler("heun"), spaced(6), latent=canvas, noise=Noise(0), unit="sigma")
     assert {name for name, _ in names} == {"high", "low"}
     assert all((name == "low") == (sigma <= 3.0) for name, sigma in names)
+    steps = [{name for name, _ in names[i : i + 2]} for i in range(0, len(names) - 1, 2)]  # a step of Heun is two calls
+    assert {"high", "low"} in steps
     with pytest.raises(BadInput, match="boundary for each"):
         sample_experts(ctx, guider(), [low], [], Sampler("heun"), spaced(6), latent=canvas)
+    with pytest.raises(BadInput, match=r"lies in 0\.\.1, got 3"):
+        sample_experts(ctx, guider(), [low], [3.0], Sampler("heun"), spaced(6), latent=canvas)
+    with pytest.raises(BadInput, match="different channels"):
+        RoutedNetwork((Toy(), Toy(channels=3)), (1.0,))
     with pytest.raises(BadInput, match="falling boundaries"):
         Routed((Toy().denoiser,) * 3, (1.0, 2.0))
 
@@ -193,5 +199,6 @@ def test_two_samplers_in_a_row_lose_the_history_that_one_keeps():
             context(Toy()), guider(), [MODEL], [0.5], Sampler(sampler), spaced(6), latent=canvas, noise=Noise(1)
         ).samples
 
-    torch.testing.assert_close(split("euler"), whole("euler"))
+    for memoryless in ("euler", "ddim"):
+        torch.testing.assert_close(split(memoryless), whole(memoryless))
     assert not torch.allclose(split("dpmpp_2m"), whole("dpmpp_2m"), rtol=1e-4, atol=1e-5)

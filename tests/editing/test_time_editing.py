@@ -7,13 +7,16 @@ import torch
 
 from engine.context import Context
 from engine.diffusion import attention, patches
+from engine.diffusion.alignment import contained
 from engine.diffusion.families.unet import UNet
 from engine.diffusion.time_edit import Rows, deltas, fit, preserved, rows_of, solve
 from engine.errors import BadInput
+from engine.types import Patch
 from nodes.editing.time_editing import apply_patch, time_edit_model
 from tests.diffusion_models import tiny
+from tests.editing.test_imagic import Laid
 from tests.editing.toys import MODEL, SD, Models
-from tests.editing.words import NETWORK
+from tests.editing.words import NETWORK, tokens
 
 
 def random_rows(n, d=16, seed=0):
@@ -100,9 +103,9 @@ def network():
     return UNet(module, SD, "eps")
 
 
-class Both(Models):
+class Both(Laid):
     def use(self, described, *, working_bytes=0):
-        return Models(NETWORK if described.options.get("text") else self.network).use(described)
+        return Models(NETWORK).use(described) if described.options.get("text") else super().use(described)
 
 
 CLIP = MODEL.with_options(text=True)
@@ -128,5 +131,51 @@ def test_the_node_gives_a_patch_that_fits_the_model_and_leaves_no_trace(network)
         time_edit_model(ctx, MODEL, CLIP, "a cat", "")
     with pytest.raises(BadInput, match="lacks the word"):
         time_edit_model(ctx, MODEL, CLIP, "a cat", "a dog")
-    with pytest.raises(BadInput, match="no cross-attention"):
-        deltas(network.module, torch.eye(64, dtype=torch.float64), keys=False, values=False)
+    eye = torch.eye(64, dtype=torch.float64)
+    for m, parts in ((eye, False), (eye[:32, :32], True)):  # nothing wanted; text states of another width
+        with pytest.raises(BadInput, match="no cross-attention"):
+            deltas(network.module, m, keys=parts, values=parts)
+
+
+def test_the_change_is_that_of_the_model_with_what_is_laid_over_it(network):
+    """A LoRA that lies on the model is part of what the edit keeps."""
+    name, weight = next((n, p) for n, p in network.module.named_parameters() if n.endswith("attn2.to_k.weight"))
+    lora = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    ctx = Context(node="n", models=Both(network))
+    models = (MODEL, MODEL.patched(Patch("delta", "unet", 1.0, tensors={name: lora})))
+    alone, over = (time_edit_model(ctx, model, CLIP, "a cat", "a red cat").patch.tensors[name] for model in models)
+    m = solve([rows_of(NETWORK, "a cat", "a red cat", templates=True)], 0.1)
+    torch.testing.assert_close(over - alone, (lora.double() @ m).float(), rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_solved_in_double(network):
+    m = solve([random_rows(10, 64)], 0.1)
+    module = torch.nn.Module()
+    module.attn2 = torch.nn.ModuleDict({"to_k": torch.nn.Linear(64, 8, bias=False)})
+    (change,) = deltas(module.half(), m).values()
+    assert torch.equal(change, (module.attn2["to_k"].weight.detach().double() @ m).float())
+
+
+PLACES = [  # source, target, the word of the target that each word of the source means
+    ("a cat", "a red cat", (0, 2)), ("a cat", "a big red cat", (0, 3)), ("an apple", "a green apple", (0, 2)),
+    ("a boat", "an old boat", (0, 2)), ("a pack of roses", "a pack of blue roses", (0, 1, 2, 4)),
+    ("a cat", "a cat", (0, 1)), ("a cat", "a cat on grass", (0, 1)), ("cat", "a cat", (1,)),
+    ("a cat", "pixel art of a cat", (3, 4)), ("a cat", "a photo of a cat", (0, 4)),
+    ("A Cat", "a red cat", (0, 2)), ("cat dog", "a cat and a dog", (1, 4)),
+    ("a cat a dog", "a red cat a blue dog", (0, 2, 3, 5)),
+    ("a cat cat", "a cat red cat", (0, 1, 3)), ("red", "very red", (1,)),
+    ("a cat, a dog", "a cat, a big dog", (0, 1, 2, 3, 5)),
+    ("butterfly", "a red butterfly", (2,)), ("a butterfly on grass", "a red butterfly on wet grass", (0, 2, 3, 5)),
+    ("a strawberry", "a huge strawberry in a bowl", (0, 2)), ("the the cat", "the red the cat", (0, 2, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "target", "places"), PLACES)
+def test_words_of_the_source_are_found_in_the_target(source, target, places):
+    a, b = (tokens(text).words for text in (source, target))
+    found = dict(contained(tokens(source), tokens(target)))
+    for word, place in zip(a, places, strict=True):
+        assert tuple(found[i] for i in word.positions) == b[place].positions
+    end = b[-1].positions[-1] + 1
+    after = range(a[-1].positions[-1] + 1, 12)
+    assert [found[i] for i in after] == [min(end + k, 11) for k in range(len(after))]
