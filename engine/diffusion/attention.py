@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,10 +28,24 @@ TRANSFORMER = "Transformer2DModel"  # diffusers' class of the transformers betwe
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part (h, w) of a canvas (H, W), in latent cells, that one call of the network sees.
+
+    `crop` takes it out of (..., H, W); `add` adds it (..., h, w) to a canvas, in place.
+    """
+
+    size: tuple[int, int]
+    canvas: tuple[int, int]
+    crop: Callable[[Tensor], Tensor]
+    add: Callable[[Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
 class Layer:
     """Where a hook is called: the layer's `name` and `place` (down, mid, up), and the query grid `size` (h, w).
 
-    `index` counts the transformers of a place in the order in which they are called.
+    `index` counts the transformers of a place in the order in which they are called; `window` is what the call sees,
+    if that is not the whole canvas.
     """
 
     name: str
@@ -40,6 +54,7 @@ class Layer:
     heads: int
     size: tuple[int, int]
     index: int = 0
+    window: Window | None = None
 
 
 def everywhere(layer: Layer) -> bool:
@@ -55,6 +70,10 @@ class Hook:
     call: Callable[..., Any]
     wants: Callable[[Layer], bool] = everywhere
     both: bool = False
+
+    def inside(self, window: Window) -> Hook:
+        """Return the hook as it acts in a window of a canvas."""
+        return replace(self, call=lambda layer, *values: self.call(replace(layer, window=window), *values))
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ class Controller:
     def __init__(self, control: AttentionControl, sigmas: Tensor, *, keep: bool = True) -> None:
         self.sigmas: list[float] = sigmas.double().tolist()
         self.sigma = self.sigmas[0] if self.sigmas else 0.0
-        self._sums: dict[tuple[int, int], Tensor] = {}
-        self._counts: dict[tuple[int, int], int] = {}
+        self._sums: dict[tuple[int, int], Tensor] = {}  # by grid of the whole canvas; in windows of the latent's size
+        self._counts: dict[tuple[int, int], Tensor] = {}
+        self._cells: dict[tuple[int, int], int] = {}  # of one call, which may see a window
         kept = (Hook("probs", self._record, lambda layer: layer.cross),) if keep else ()
         self.hooks = (*(hook for part in control.parts for hook in _editor(part)(part, self)), *kept)
 
@@ -79,25 +80,43 @@ class Controller:
         return bool(self._sums)
 
     def average(self, cells: int) -> Tensor:
-        """Return the cross-attention so far (B, T, h, w), of the finest kept grid of at most `cells` cells."""
+        """Return the cross-attention so far (B, T, h, w), of the finest kept grid of at most `cells` cells a call."""
         if not self.looked:
             raise BadInput("No attention was kept: the model has no cross-attention that could be looked at.")
-        fitting = [size for size in self._sums if size[0] * size[1] <= cells]
-        size = max(fitting, key=math.prod) if fitting else min(self._sums, key=math.prod)
-        return self._sums[size] / self._counts[size]
+        fitting = [size for size, seen in self._cells.items() if seen <= cells]
+        return self._mean(max(fitting, key=math.prod) if fitting else min(self._sums, key=math.prod))
 
     def store(self, factor: int) -> AttentionStore:
         """Return all that was kept."""
-        maps = {f"{h}x{w}": self._sums[h, w] / self._counts[h, w] for h, w in sorted(self._sums)}
-        return AttentionStore(maps, factor)
+        return AttentionStore({f"{h}x{w}": self._mean((h, w)) for h, w in sorted(self._sums)}, factor)
 
     def _record(self, layer: Layer, probs: Tensor) -> Tensor:
         h, w = layer.size
         if h * w <= CELLS_MAX and h * w == probs.shape[2]:
             mean = probs.mean(1).transpose(1, 2).reshape(len(probs), -1, h, w).float().cpu()  # (B, T, h, w)
-            self._sums[h, w] = self._sums[h, w] + mean if (h, w) in self._sums else mean
-            self._counts[h, w] = self._counts.get((h, w), 0) + 1
+            size, maps, seen = _on_canvas(mean, layer)
+            self._sums[size] = self._sums.get(size, 0) + maps
+            self._counts[size] = self._counts.get(size, 0) + seen
+            self._cells[size] = h * w
         return probs
+
+    def _mean(self, size: tuple[int, int]) -> Tensor:
+        mean = self._sums[size] / self._counts[size].clamp_min(1)
+        return mean if mean.shape[2:] == size else F.adaptive_avg_pool2d(mean, size)
+
+
+def _on_canvas(maps: Tensor, layer: Layer) -> tuple[tuple[int, int], Tensor, Tensor]:
+    """Return the layer's grid on the whole canvas, and maps (B, T, h, w) and how often each cell is seen, placed on it.
+
+    Windows begin at any cell of the latent, so that those of the coarser layers are placed on the latent's grid.
+    """
+    if layer.window is None:
+        return layer.size, maps, torch.ones(1)
+    (h, w), canvas = layer.window.size, layer.window.canvas
+    placed, seen = maps.new_zeros(*maps.shape[:2], *canvas), torch.zeros(canvas)
+    layer.window.add(placed, F.interpolate(maps, size=(h, w)))
+    layer.window.add(seen, torch.ones(h, w))
+    return (round(canvas[0] * layer.size[0] / h), round(canvas[1] * layer.size[1] / w)), placed, seen
 
 
 def _editor(part: AttentionPart) -> Editor:
@@ -213,14 +232,22 @@ def _foreground(maps: Tensor, positions: tuple[int, ...], threshold: float, laye
     looked = maps[:, list(positions)].mean(1, keepdim=True)  # (B, T, h, w) -> (B, 1, h, w)
     low, high = looked.amin((2, 3), keepdim=True), looked.amax((2, 3), keepdim=True)
     spread = (looked - low) / (high - low).clamp_min(1e-12)
-    return (F.interpolate(spread, size=layer.size) >= threshold).flatten(1)
+    return (_seen(spread, layer, F.interpolate) >= threshold).flatten(1)
+
+
+def _seen(maps: Tensor, layer: Layer, resize: Callable[..., Tensor]) -> Tensor:
+    """Return maps (B, T, H, W) of the canvas on the layer's grid (B, T, h, w): of a window what lies in it."""
+    if layer.window is not None:
+        maps = layer.window.crop(resize(maps, layer.window.canvas))
+    return resize(maps, layer.size)
 
 
 def features(part: AttentionPart, run: Controller) -> tuple[Hook, ...]:
     """Give the edited picture the source's features and self-attention: its structure, while its look is free.
 
     Tumanyan et al. 2022, arXiv 2211.12572 (Plug-and-Play), section 4: the output of the ResNet before the decoder's
-    transformer `layer` until `features_end`, queries and keys from that one on until `self_end`.
+    transformer `layer` until `features_end`, queries and keys from that one on until `self_end`. Of Stable Diffusion's
+    decoder blocks 0 to 11 those from 3 on have transformers: the authors' block 4 is `layer` 1.
     """
     first, ends = int(part.options["layer"]), (float(part.options["features_end"]), float(part.options["self_end"]))
 
@@ -317,7 +344,7 @@ def _columns(
 ) -> Tensor:
     """Return (L, K): in the columns of each mask's tokens the mask (P, H, W) on the layer's grid."""
     check_positions((p for positions in tokens for p in positions), like.shape[-1])
-    small = pool(masks[None].to(like), layer.size)[0].flatten(1)  # (P, L)
+    small = _seen(masks[None].to(like), layer, pool)[0].flatten(1)  # (P, L)
     columns = like.new_zeros(like.shape[2:])
     for values, positions in zip(small, tokens, strict=True):
         columns[:, list(positions)] = torch.maximum(columns[:, list(positions)], values[:, None])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.diffusion import guidance
+from engine.diffusion.attention import Window
 from engine.diffusion.blend import cells
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.guidance import Conds
@@ -86,7 +87,7 @@ def coverage(h: int, w: int, windows: list[View]) -> Tensor:
 
 
 def cropped(conditioning: Conditioning, view: View, h: int, w: int) -> Conditioning:
-    """Return the conditions that hold in a window, with their masks and areas cut to it."""
+    """Return the conditions that hold in a window, with their masks, areas and attention control cut to it."""
     kept = []
     for cond in conditioning.conds:
         if SPREAD & cond.extra.keys():
@@ -94,12 +95,15 @@ def cropped(conditioning: Conditioning, view: View, h: int, w: int) -> Condition
                 "The prompt carries a ControlNet, a T2I-Adapter, boxes or a picture over the whole canvas, and windows "
                 "see parts of it: leave that out, or sample without windows.", field="positive",
             )  # fmt: skip
+        extra = {name: value for name, value in cond.extra.items() if name != guidance.AREA_CELLS}
+        if "attention" in extra:
+            window = Window((view.height, view.width), (h, w), view.crop, view.add)
+            extra["attention"] = tuple(hook.inside(window) for hook in extra["attention"])
         if guidance.everywhere(cond):
-            kept.append(cond)
+            kept.append(replace(cond, extra=extra))
             continue
         where = view.crop(guidance.place(cond, torch.zeros(1, 1, h, w)))[:, 0]
         if bool((where > 0).any()):
-            extra = {name: value for name, value in cond.extra.items() if name != guidance.AREA_CELLS}
             kept.append(replace(cond, mask=where, area=None, extra=extra))
     return Conditioning(tuple(kept))
 
