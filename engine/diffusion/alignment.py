@@ -30,7 +30,8 @@ def replaced(source: Tokens, target: Tokens) -> tuple[Tensor, Tensor]:
     """Return mapping (T, T) and own (T,) = 0 for prompts of equally many words.
 
     One source token in the place of k target tokens gives each 1 / k, so that the attention of a pixel still sums to
-    1; padding that the target has no room for goes to its last position.
+    1. What is no word goes to what is none in the same chunk: begin to begin, end to end, padding to padding, of which
+    that without room goes to the last position.
     """
     a, b = [[w.positions for w in t.words] for t in (source, target)]
     if len(a) != len(b):
@@ -45,9 +46,9 @@ def replaced(source: Tokens, target: Tokens) -> tuple[Tensor, Tensor]:
             mapping[list(i), list(j)] = 1
         else:
             mapping[torch.tensor(i)[:, None], torch.tensor(j)] = 1 / len(j)
-    rest, others = _outside_words(source), _outside_words(target)
-    for k, position in enumerate(rest):
-        mapping[position, others[k] if k < len(others) else size - 1] = 1
+    for rest, others in zip(_outside_words(source), _outside_words(target), strict=True):
+        for k, position in enumerate(rest):
+            mapping[position, others[min(k, len(others) - 1)]] = 1
     return mapping, torch.zeros(size)
 
 
@@ -69,7 +70,7 @@ def refined(source: Tokens, target: Tokens) -> tuple[Tensor, Tensor]:
     fill = [p for p in range(size) if p not in real]
     for position in (p for p in range(size) if p not in wanted):
         if fill:
-            mapping[max(position, fill[0]) if position not in fill else position, position] = 1
+            mapping[next((p for p in fill if p >= position), fill[-1]), position] = 1
         else:
             own[position] = 1
     return mapping, own
@@ -96,6 +97,7 @@ def aligned(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
 
 
 ARTICLES = {"a", "an"}
+MARKS = " .;:!?\"'"
 
 
 def contained(source: Tokens, target: Tokens) -> list[tuple[int, int]]:
@@ -129,15 +131,26 @@ def _same_word(a: str, b: str) -> bool:
 
 
 def positions_of(words: Sequence[tuple[str, tuple[int, ...]]], wanted: str, *, field: str) -> tuple[int, ...]:
-    """Return the token positions of words or phrases, commas between them, wherever they occur; BadInput names one."""
+    """Return the token positions of words or phrases, commas between them, wherever they occur; BadInput names one.
+
+    A phrase is found by its letters: t-shirt is three words to a tokenizer. Marks at its ends do not count.
+    """
     texts = [text.lower() for text, _ in words]
     found: list[int] = []
-    for phrase in (p.lower().split() for p in wanted.split(",") if p.strip()):
-        starts = [i for i in range(len(texts) - len(phrase) + 1) if texts[i : i + len(phrase)] == phrase]
-        if not starts:
-            raise BadInput(f"{' '.join(phrase)!r} is not in the prompt; its words are {', '.join(texts)}.", field=field)
-        found += [p for i in starts for _, positions in words[i : i + len(phrase)] for p in positions]
+    for phrase in (p.strip() for p in wanted.split(",") if p.strip()):
+        spans = _spelling(texts, phrase.strip(MARKS) or phrase)
+        if not spans:
+            raise BadInput(f"{phrase!r} is not in the prompt; its words are {', '.join(texts)}.", field=field)
+        found += [p for i, j in spans for _, positions in words[i:j] for p in positions]
     return tuple(dict.fromkeys(found))
+
+
+def _spelling(texts: Sequence[str], phrase: str) -> list[tuple[int, int]]:
+    """Return from where to where words spell a phrase, spaces aside."""
+    letters = "".join(phrase.lower().split())
+    return [
+        (i, j) for i in range(len(texts)) for j in range(i + 1, len(texts) + 1) if "".join(texts[i:j]) == letters
+    ]  # fmt: skip
 
 
 def check_positions(positions: Iterable[int], count: int) -> None:
@@ -166,10 +179,10 @@ def _in_words(tokens: Tokens) -> set[int]:
     return {p for w in tokens.words for p in w.positions}
 
 
-def _outside_words(tokens: Tokens) -> list[int]:
-    """Return begin, end and padding positions."""
-    inside = _in_words(tokens)
-    return [p for p in range(_size(tokens)) if p not in inside]
+def _outside_words(tokens: Tokens) -> list[list[int]]:
+    """Return begin, end and padding positions of each chunk."""
+    inside, length = _in_words(tokens), len(tokens.ids[0])
+    return [[p for p in range(s, s + length) if p not in inside] for s in range(0, _size(tokens), length)]
 
 
 def _real(tokens: Tokens) -> list[int]:

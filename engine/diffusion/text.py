@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -80,8 +80,7 @@ class Phrase:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """A word of a prompt and the positions of its tokens among all T tokens of the encoding."""
 
     text: str

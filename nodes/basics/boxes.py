@@ -20,8 +20,10 @@ Side = Annotated[int, Range(1, SIZE_MAX)]
 def draw_boxes(regions: Annotated[dict[str, Any], Widget("regions")]) -> Boxes:
     """Draw boxes, each with a text.
 
+    In a workflow file a box has a text and x, y, width and height in 0..1 of the picture; the lowest comes first.
+
     Args:
-        regions: A list of {"text": ..., "x", "y", "width", "height" in 0..1}, lowest first.
+        regions: Where they are, and what each one holds.
     """
     listed: Any = regions
     if not isinstance(listed, list) or len(listed) > BOXES_MAX:

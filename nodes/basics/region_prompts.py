@@ -37,11 +37,12 @@ def region_prompts(
 ) -> InRegions:
     """Write prompts into regions of the picture: boxes that are drawn and masks that are painted.
 
-    Later regions lie over earlier ones and take their place where they meet.
+    Later regions lie over earlier ones and take their place where they meet. In a workflow file a region has a text and
+    either x, y, width and height in 0..1 of the picture or a mask, the name of a picture file.
 
     Args:
         clip: The text encoder of the model.
-        regions: A list of {"text": ..., "x", "y", "width", "height" in 0..1} or {"text": ..., "mask": a picture file}.
+        regions: Where they are, and what is to be seen in each.
         background: The prompt of the whole picture.
         side: Size of the masks in pixels; they are scaled to the picture.
         boxes: Boxes with their texts from elsewhere, above those that are drawn.

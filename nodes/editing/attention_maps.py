@@ -97,10 +97,10 @@ def show_attention(
     return Saved("attention", files, json.dumps(said))
 
 
-def _words(ctx: Context, clip: Clip, text: str) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the words and marks of a prompt, each with its token positions."""
+def _words(ctx: Context, clip: Clip, text: str) -> tuple[prompts.Word, ...]:
+    """Return the words and marks of a prompt."""
     with ctx.models.use(clip) as network:
-        return [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
+        return prompts.tokenise(network, text).words
 
 
 def _looked(maps: torch.Tensor, row: int, places: Sequence[tuple[int, ...]]) -> torch.Tensor:

@@ -63,11 +63,13 @@ def paint_regions(
 ) -> AttentionControl:
     """Pull words of a prompt to where they are drawn: boxes and painted regions with their words written to them.
 
+    Later regions lie over earlier ones. In a workflow file a region has a text, its words, and either x, y, width and
+    height in 0..1 of the picture or a mask, the name of a picture file.
+
     Args:
         clip: The text encoder of the model.
         text: The whole prompt that is sampled.
-        regions: A list of {"text": words of the prompt, "x", "y", "width", "height" in 0..1} or {"text": ..., "mask": a
-            picture file}; later ones lie over earlier ones.
+        regions: Where they are, and which words of the prompt belong in each, commas between them.
         weight: How strongly altogether; taken from the last of such nodes.
         stat: What the pull is measured in: the spread of attention, or its maximum as published.
         side: Size of the masks in pixels; they are scaled to the picture.
@@ -92,7 +94,7 @@ def _painted(
 ) -> AttentionControl:
     """Add words, each with its mask (1, H, W), to what was painted before."""
     with ctx.models.use(clip) as network:
-        found = [(w.text, w.positions) for w in prompts.tokenise(network, text).words]
+        found = prompts.tokenise(network, text).words
     tokens = tuple(positions_of(found, words, field=field) for words, _ in drawn)
     if not all(tokens):
         raise BadInput("Name the words that are painted.", field=field)

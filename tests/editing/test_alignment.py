@@ -49,6 +49,15 @@ def test_attention_of_each_pixel_still_sums_to_one():
         torch.testing.assert_close((probs @ mapping).sum(1), torch.ones(5))
 
 
+def test_in_chunks_begins_and_ends_come_from_their_own():
+    a, b = tokens("a cat BREAK on grass"), tokens("a butterfly BREAK on grass")
+    mapping, _ = replaced(a, b)
+    for begin, end, ended in ((0, 3, 5), (12, 15, 15)):
+        assert mapping[begin, begin] == mapping[end, ended] == 1
+        assert mapping[:, begin].sum() == mapping[:, ended].sum() == 1
+    torch.testing.assert_close(mapping.sum(1), torch.ones(24))
+
+
 def test_a_swap_needs_equally_many_words():
     with pytest.raises(BadInput, match="equally many words"):
         replaced(tokens("a cat"), tokens("a big cat"))
@@ -72,6 +81,9 @@ def test_padding_never_comes_from_words():
     fill = [p for p in range(12) if p > 4]
     sources = mapping[:, fill].argmax(0)
     assert int(sources.min()) >= 8
+    long = tokens("a cat BREAK a cat sits on green grass with a red dog")
+    mapping, _ = refined(long, tokens("a cat BREAK a cat"))
+    assert not mapping[[p for w in long.words for p in w.positions]][:, range(16, 24)].any()
 
 
 def test_refining_nothing_is_the_identity():
@@ -87,11 +99,18 @@ def test_the_best_alignment():
 
 
 def test_positions_by_word_and_phrase():
-    found = [(w.text, w.positions) for w in tokens("a red cat and a red dog").words]
+    found = tokens("a red cat and a red dog").words
     assert positions_of(found, "red", field="w") == (2, 6)
     assert positions_of(found, "red dog, cat", field="w") == (6, 7, 3)
     with pytest.raises(BadInput, match="'bird' is not in the prompt"):
         positions_of(found, "bird", field="w")
+
+
+@pytest.mark.parametrize(("wanted", "positions"), [
+    ("t-shirt", (3, 4, 5)), ("cake.", (7,)), ("'Cake'", (7,)), ("shirt, cake", (5, 7)), (".", (8,)), ("a", (1, 6)),
+])  # fmt: skip
+def test_words_are_found_by_their_letters_and_not_by_marks_beside_them(wanted, positions):
+    assert positions_of(tokens("a red t-shirt a cake.").words, wanted, field="w") == positions
 
 
 CASES = [
