@@ -23,6 +23,7 @@ from engine.types import Cond, Conditioning
 Conds = Mapping[str, Conditioning]
 """Conditioning by role: `positive`, `negative`, and what a guider adds."""
 
+LEARNT_SCALE = "learnt_scale"  # in `Cond.extra`: the only guidance that a learnt negative prompt is good for
 AREA_CELLS = "area_cells"  # in `Cond.extra`: an area in latent cells (x, y, width, height) instead of fractions
 
 
@@ -57,6 +58,7 @@ def cfg(
     `rescale` pulls the deviation of the result towards c's.
     """
     positive, negative = _role(conds, "positive"), _role(conds, "negative")
+    _check_learnt(negative, scale)
 
     def guide(x: Tensor, sigma: float) -> Tensor:
         if scale == 1 or not holds(denoiser, sigma, start, end):
@@ -66,6 +68,15 @@ def cfg(
         return rescaled(denoiser, x, sigma, guided, c, rescale) if rescale else guided
 
     return guide
+
+
+def _check_learnt(negative: Conditioning, scale: float) -> None:
+    for learnt in (c.extra[LEARNT_SCALE] for c in negative.conds if LEARNT_SCALE in c.extra):
+        if learnt != scale:
+            raise BadInput(
+                f"The negative prompt was learnt for guidance {learnt:g}, and {scale:g} is asked for, which loses the "
+                "picture: set the same in both places.", field="scale",
+            )  # fmt: skip
 
 
 def dual_cfg(denoiser: Denoiser, conds: Conds, *, scale: float = 7.5, middle_scale: float = 1.5) -> Denoise:

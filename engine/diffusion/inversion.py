@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.codec import digest_of
 from engine.diffusion.denoiser import Denoiser
+from engine.diffusion.guidance import LEARNT_SCALE
 from engine.diffusion.levels import Levels
 from engine.diffusion.stepping import Step, walk
 from engine.diffusion.trajectory import unit
@@ -74,10 +75,12 @@ def windows(sigmas: Tensor, levels: Levels) -> list[tuple[float, float]]:
     return [(max(0.0, p - room), min(1.0, p + room)) for p in parts]
 
 
-def scheduled(tokens: list[Tensor], like: Cond, sigmas: Tensor, levels: Levels) -> Conditioning:
-    """Return one condition per step, each holding at its own step only."""
-    spans = windows(sigmas, levels)
-    return Conditioning(tuple(replace(like, tokens=t, start=a, end=b) for t, (a, b) in zip(tokens, spans, strict=True)))
+def scheduled(tokens: list[Tensor], like: Cond, sigmas: Tensor, levels: Levels, scale: float) -> Conditioning:
+    """Return one condition per step, each holding at its own step and under the guidance it was learnt for only."""
+    spans, extra = windows(sigmas, levels), {**like.extra, LEARNT_SCALE: scale}
+    return Conditioning(tuple(
+        replace(like, tokens=t, start=a, end=b, extra=extra) for t, (a, b) in zip(tokens, spans, strict=True)
+    ))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,11 @@ def null_text(
 
     Mokady et al. 2022, arXiv 2211.09794, algorithm 1; Adam from the last step's embedding on, its rate falling by
     half over the run (the published 1 - i / 100 would be negative beyond 100 steps), until the loss, in the family's
-    own scale, is below `tolerance` + 2e-5 i. Steps `done` before are walked again, not learnt again and not given.
+    own scale, is below `tolerance` + 2e-5 i. At scale 1 the null text has no say, and is left alone. Steps `done`
+    before are walked again, not learnt again and not given.
     """
     x, tokens = trajectory.latents[-1], null.tokens.clone()
+    inner = 0 if scale == 1 else inner
     for step in walk(trajectory.sigmas.flip(0)):
         i, n = step.i, step.n
         progress(i, n)

@@ -70,7 +70,7 @@ def null_text_inversion(
                 found.append(step)
                 keep()
         sigmas = trajectory.sigmas.flip(0)
-        negative = scheduled([s.tokens for s in found], empty.conds[0], sigmas, network.levels)
+        negative = scheduled([s.tokens for s in found], empty.conds[0], sigmas, network.levels, scale)
     series = {
         "before": tuple((float(i), s.before) for i, s in enumerate(found)),
         "after": tuple((float(i), s.after) for i, s in enumerate(found)),

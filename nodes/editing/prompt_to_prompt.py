@@ -36,7 +36,6 @@ from nodes.basics._sampling import run
 
 Cells = Annotated[int, Range(1, 4096)]
 Windows = Annotated[dict[str, Any] | None, Widget("word_windows", {"prompt": "tokens.target", "end": "cross"})]
-DecoderLayer = Annotated[int, Range(0, 100)]
 WEIGHT_MAX = 20.0
 
 
@@ -100,11 +99,13 @@ def inject_attention(
 ) -> AttentionControl:
     """Give the edited prompt the attention of the original: its layout stays.
 
+    In a workflow file a window of `words` is a word with its end, 0.4, or with begin and end, [0.1, 0.4].
+
     Args:
         tokens: Which words stand for which.
         cross: Part of the steps, from the noisiest on, in which words look where the original's looked.
         self_attention: Part of the steps in which places look at each other as in the original.
-        words: Windows of single words of the edited prompt, {"lion": 0.4} or {"lion": [0.1, 0.4]}.
+        words: Single words of the edited prompt with a part of the steps of their own.
         self_cells: Largest grid, in cells, whose self-attention is taken over. On a grid as fine as the latent the old
             outline stays, unless `outline` frees it. 256 is the authors' for Stable Diffusion, and Bozzetto's latent.
         changed: For words that differ from the original's at most so much of the steps: smaller lets shapes change.
@@ -140,17 +141,16 @@ def reweight_words(
     Args:
         clip: The text encoder of the model.
         text: The prompt that the words are in; of a pair the edited one.
-        words: Factors by word or phrase, {"snowy": 2, "red": -1}; 1 changes nothing.
+        words: How much each word or phrase counts: 2 is twice, 1 changes nothing, -1 drives it away.
         pair: Whether a pair of prompts is sampled; then only the edited one is changed.
     """
     with ctx.models.use(clip) as network:
         tokens = prompts.tokenise(network, text)
-    found = [(w.text, w.positions) for w in tokens.words]
     weights = torch.ones(len(tokens.ids) * len(tokens.ids[0]))
     for word, weight in _named(words).items():
         if type(weight) not in (int, float) or not abs(weight) <= WEIGHT_MAX:
             raise BadInput(f"The factor of {word!r} is a number from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}.", field="words")
-        weights[list(positions_of(found, word, field="words"))] = float(weight)
+        weights[list(positions_of(tokens.words, word, field="words"))] = float(weight)
     return AttentionControl((AttentionPart("reweight", {"paired": pair}, {"weights": weights}),))
 
 
@@ -158,56 +158,6 @@ def _named(words: Any) -> dict[str, Any]:
     if words is not None and not isinstance(words, dict):
         raise BadInput('Name the words: {"word": value}.', field="words")
     return words or {}
-
-
-@node(category="editing/attention")
-def mutual_self_attention(
-    start: Fraction = 0.1,
-    layer: DecoderLayer = 0,
-    tokens: TokenMap | None = None,
-    source_words: Annotated[str, Text(multiline=False)] = "",
-    target_words: Annotated[str, Text(multiline=False)] = "",
-    threshold: Fraction = 0.1,
-) -> AttentionControl:
-    """Let the edited picture look at the original's content: things keep their look, their pose may change (MasaCtrl).
-
-    With words of both prompts, the thing looks at the thing alone and the background at the background.
-
-    Args:
-        start: Part of the steps after which it begins; before, the new layout forms.
-        layer: Layer of the decoder from which on, 0 the coarsest; on Stable Diffusion 3 is what its authors take.
-        tokens: Which words stand for which, to tell the thing from its background.
-        source_words: Words of the thing in the original prompt, commas between them.
-        target_words: Words of the thing in the edited prompt.
-        threshold: How strongly a place must be looked at to be the thing, of the range.
-    """
-    options: dict[str, Any] = {"start": float(start), "layer": layer}
-    if bool(source_words.strip()) != bool(target_words.strip()) or (source_words.strip() and tokens is None):
-        raise BadInput("To tell a thing from its background give its words in both prompts, and the token map.",
-                       field="source_words")  # fmt: skip
-    if tokens is not None and source_words.strip():
-        options |= {
-            "source": positions_of(tokens.source, source_words, field="source_words"),
-            "target": positions_of(tokens.target, target_words, field="target_words"), "threshold": float(threshold),
-        }  # fmt: skip
-    return AttentionControl((AttentionPart("mutual", options),))
-
-
-@node(category="editing/attention", title="Plug-and-Play features")
-def plug_and_play(
-    features: Fraction = 0.8, self_attention: Fraction = 0.5, layer: DecoderLayer = 1
-) -> AttentionControl:
-    """Give the edited picture the structure of the original, and let the new prompt decide what it looks like.
-
-    For other materials, styles and things in the same layout, also with prompts that share no words.
-
-    Args:
-        features: Part of the steps, from the noisiest on, in which one layer's features are the original's.
-        self_attention: Part of the steps in which places look at each other as in the original.
-        layer: That layer of the decoder, 0 the coarsest; self-attention is taken over from it on.
-    """
-    options = {"features_end": float(features), "self_end": float(self_attention), "layer": layer}
-    return AttentionControl((AttentionPart("features", options),))
 
 
 @node(category="editing/attention")

@@ -47,7 +47,8 @@ def learnt(plain: dict[str, Any]) -> dict[str, Any]:
     nodes = plain["nodes"]
     nodes["empty"] = {"type": "encode_text", "inputs": {"clip": ["loader", "clip"], "text": ""}}
     parts = {"trajectory": ["invert", "trajectory"], "caption": ["source", "conditioning"]}
-    more = {"model": ["loader", "model"], "empty": ["empty", "conditioning"], "inner": 2, "tolerance": 0.0}
+    more = {"model": ["loader", "model"], "empty": ["empty", "conditioning"], "inner": 2, "tolerance": 0.0,
+            "scale": nodes["guider"]["inputs"]["scale"]}  # fmt: skip
     nodes["negative"] = {"type": "null_text_inversion", "inputs": {**parts, **more}}
     nodes["guider"]["inputs"]["negative"] = ["negative", "negative"]
     return plain

@@ -19,7 +19,8 @@ from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import StepInfo
 from engine.errors import BadInput
 from engine.types import AttentionControl, AttentionPart
-from nodes.editing.prompt_to_prompt import inject_attention, local_blend, mutual_self_attention
+from nodes.editing.plug_and_play import mutual_self_attention
+from nodes.editing.prompt_to_prompt import inject_attention, local_blend
 from tests.editing.toys import SD, spaced
 from tests.editing.words import tokens as told
 

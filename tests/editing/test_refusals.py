@@ -35,12 +35,12 @@ from nodes.editing.diffedit import show_heatmap
 from nodes.editing.diffusion_classifier import rank_captions
 from nodes.editing.null_text import null_text_inversion
 from nodes.editing.paint_words import paint_words
+from nodes.editing.plug_and_play import mutual_self_attention
 from nodes.editing.prompt_to_prompt import (
     align_prompts,
     direct_inversion,
     inject_attention,
     local_blend,
-    mutual_self_attention,
     reweight_words,
     sample_pair,
 )
