@@ -12,6 +12,7 @@ from engine.errors import BadInput
 from models.bozzetto import methods
 from models.bozzetto.bed import (
     DRAWN,
+    LIKE,
     background_db,
     box_of,
     caption_of,
@@ -28,6 +29,8 @@ from models.bozzetto.methods.figures import Figure, mean
 from models.bozzetto.methods.looks import TINTED
 from models.bozzetto.methods.marks import _area
 from models.bozzetto.methods.page import page, rows, strip
+from models.bozzetto.methods.painting import COLOURED
+from models.bozzetto.methods.real import _named, _two
 from models.bozzetto.scenes.holdout import COLOUR_PAIRS
 from models.bozzetto.scenes.vocabulary import START_COLOURS, START_OBJECTS, TINTABLE
 from tests.house.source import ROOT
@@ -104,7 +107,18 @@ def test_prompts_of_a_batch_have_their_words_in_one_place():
 def test_colours_that_are_to_be_kept_are_ones_that_training_sees():
     assert set(TINTED) <= set(DRAWN) & set(TINTABLE)
     assert set(TINTED.values()) <= set(START_COLOURS)
-    assert not set(TINTED.items()) & COLOUR_PAIRS
+    coloured = {tuple(words.split()[::-1]) for two in COLOURED for words in two}
+    assert {noun for noun, _ in coloured} <= set(DRAWN) & set(TINTABLE)
+    assert {colour for _, colour in coloured} <= set(START_COLOURS)
+    assert not (coloured | set(TINTED.items())) & COLOUR_PAIRS
+
+
+def test_of_two_real_things_the_left_one_is_named_first_and_never_becomes_the_other():
+    for scene in map(_two, range(4)):
+        first, second = _named(scene)
+        assert LIKE[first] != second
+        across = {o.noun: np.where(m)[1].mean() for o, m in zip(scene.spec.objects, scene.masks, strict=True)}
+        assert across[first] < across[second]
 
 
 def test_a_collage_alone_says_what_is_on_the_left():

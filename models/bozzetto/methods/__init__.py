@@ -14,7 +14,20 @@ from typing import Any
 from engine.errors import BadInput
 from models.bozzetto import paths
 from models.bozzetto.bed import Bed, opened
-from models.bozzetto.methods import canvas, classifier, guides, imagic, inversions, looks, marks, plain, weights, words
+from models.bozzetto.methods import (
+    canvas,
+    classifier,
+    guides,
+    imagic,
+    inversions,
+    looks,
+    marks,
+    painting,
+    plain,
+    real,
+    weights,
+    words,
+)
 from models.bozzetto.methods.figures import Measured
 from models.bozzetto.methods.page import rows, strip
 
@@ -25,8 +38,8 @@ METHODS: Mapping[str, Callable[[Bed, int], Measured]] = {
     "text_to_image": plain.text_to_image, "sdedit": guides.sdedit, "blended": guides.blended,
     "ddim_inversion": inversions.ddim_inversion, "ddib": inversions.ddib, "diffedit": inversions.diffedit,
     "color_transfer": looks.color_transfer,
-    "prompt_to_prompt": words.prompt_to_prompt, "null_text": words.null_text, "plug_and_play": looks.plug_and_play,
-    "paint_words": words.paint_words,
+    "prompt_to_prompt": words.prompt_to_prompt, "null_text": real.null_text, "plug_and_play": looks.plug_and_play,
+    "paint_words": painting.paint_words,
     "multidiffusion": canvas.multidiffusion, "regions": canvas.regions, "collage": canvas.collage,
     "time_editing": weights.time_editing, "imagic": imagic.imagic, "expert_router": weights.expert_router,
     "diffusion_classifier": classifier.diffusion_classifier, "tree_ring": marks.tree_ring,

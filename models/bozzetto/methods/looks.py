@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -18,6 +19,8 @@ from engine.types import Noise, Sampler
 from models.bozzetto.bed import (
     FIRST_SEED,
     PLACES,
+    SCALE,
+    STEPS,
     WORLD,
     Bed,
     Pixels,
@@ -36,29 +39,40 @@ NEW_STYLES = ("pixel", "watercolor", "flat", "ink")
 # Things of the list that are drawn in any colour and size, each with a colour that it seldom has when none is said.
 TINTED = {"car": "blue", "house": "green", "tulip": "purple"}
 GROWN = 1.5  # times as many pixels as before
+NOISED = 0.75  # SDEdit's strength, between the paper's .6 and .85
 THING = 0.3  # of the range of a noun's attention: where it looks more, the thing is
 MATCHED = 1024  # pixels between which transport is solved exactly: 512 cost half a percent more, 4096 take a minute
 DIRECTIONS = 64
 
 
 def plug_and_play(bed: Bed, seeds: int) -> Measured:
-    """One structure under another style, and one look in another place; control: the new prompt, the same noise."""
+    """A real picture's structure under another style, and one look in another layout.
+
+    Controls are the paper's (Tumanyan et al. 2022, section 5): SDEdit, and the inversion with the new prompt alone.
+    """
     told = subjects(seeds)
+    nouns, old = [s.noun for s in told], [s.prompts[0] for s in told]
     styles = [NEW_STYLES[i % len(NEW_STYLES)] for i in range(seeds)]
-    old = [s.prompts[0] for s in told]
     new = [f"{STYLE_PREFIX[style][0]} {prompt}" for style, prompt in zip(styles, old, strict=True)]
-    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (bed("plug_and_play"), None))
-    nouns = [s.noun for s in told]
-    kept, lost = (_outlines(first, x, nouns) for x in (made, plain))
+    worlds = [replace(WORLD, objects=(s.noun,), backgrounds=(s.place,)) for s in told]
+    clean = bed.encode(np.stack([scene(FIRST_SEED + i, world).image for i, world in enumerate(worlds)]))
+    inversion = bed("ddim_invert", bed.model, bed.texts(old), clean, bed.sigmas())
+    (first, made), (_, plain) = (_pair(bed, old, new, c, inversion) for c in (bed("plug_and_play"), None))
+    sigmas = bed("sigmas_by_strength", bed.model, "simple", STEPS, NOISED)
+    noised = bed.decode(bed("sdedit", bed.model, bed.texts(new), bed.text(""), clean, sigmas, seed=0, cfg=SCALE))
+    kept, lost, rough = (mean(_outlines(first, x, nouns)) for x in (made, plain, noised))
     styled, before = (mean(r.style == s for r, s in zip(read(x), styles, strict=True)) for x in (made, first))
     mutual = _mutual(bed, seeds)
     figures = (
         Figure("new style (control: the picture before)", styled, 0.8, before, seeds),
-        Figure("IoU of the thing's outline and the original's (control: only the new prompt)", mean(kept), 0.7,
-               mean(lost), len(kept), "structure", margin=0.1),
+        Figure("IoU of the thing's outline and the original's (control: inverted, only the new prompt)", kept, 0.7,
+               lost, seeds, "structure", margin=0.1),
+        Figure(f"IoU of the thing's outline and the original's (control: SDEdit at {NOISED})", kept, 0.7, rough, seeds,
+               "sdedit", margin=0.1),
         *mutual.figures,
     )  # fmt: skip
-    return Measured(figures, {"picture": first[0], f"Plug-and-Play, {styles[0]}": made[0], **mutual.pictures})
+    pictures = {"picture": first[0], f"Plug-and-Play, {styles[0]}": made[0], "SDEdit": noised[0]}
+    return Measured(figures, pictures | dict(mutual.pictures))
 
 
 def _mutual(bed: Bed, seeds: int) -> Measured:
@@ -73,7 +87,7 @@ def _mutual(bed: Bed, seeds: int) -> Measured:
     # Every word is one token, so the first two prompts' map serves all.
     tokens = bed("align_prompts", bed.clip, old[0], new[0], "refine").tokens
     masked = bed("mutual_self_attention", tokens=tokens, source_words=nouns[0], target_words=nouns[0], threshold=THING)
-    (first, made), (_, plain) = (_pair(bed, old, new, c) for c in (masked, None))
+    (first, made), (_, plain), (_, plugged) = (_pair(bed, old, new, c) for c in (masked, None, bed("plug_and_play")))
     were = [r.find(n) for r, n in zip(read(first), nouns, strict=True)]
 
     def compared(pictures: Pixels) -> tuple[list[bool], list[bool]]:
@@ -81,19 +95,25 @@ def _mutual(bed: Bed, seeds: int) -> Measured:
         return ([i is not None and i.colour == w.colour for w, i in pairs],
                 [i is not None and i.mask.sum() >= GROWN * w.mask.sum() for w, i in pairs])  # fmt: skip
 
-    (same, grown), (usual, free) = (compared(x) for x in (made, plain))
+    (same, grown), (usual, _), (_, rigid) = (compared(x) for x in (made, plain, plugged))
     figures = (
         Figure("MasaCtrl: a thing of new size has its old colour, unsaid (control: only the new prompt)", mean(same),
                0.85, mean(usual), len(same), "look", margin=0.3),
-        Figure("MasaCtrl: the thing has grown, as the new prompt says (control: only the new prompt)", mean(grown), 0.7,
-               mean(free), len(grown), "layout"),
+        Figure("MasaCtrl: the thing has grown, as the new prompt says (control: Plug-and-Play)", mean(grown), 0.7,
+               mean(rigid), len(grown), "layout", margin=0.3),
     )  # fmt: skip
     return Measured(figures, {old[0]: first[0], f"MasaCtrl, {new[0]}": made[0], "only the new prompt": plain[0]})
 
 
-def _pair(bed: Bed, old: Sequence[str], new: Sequence[str], control: Any) -> tuple[Pixels, Pixels]:
-    made = bed("sample_pair", bed.guider(bed.texts(new)), bed.texts(old), Sampler("ddim"), bed.sigmas(),
-               bed.empty(len(old)), noise=Noise(0), control=control)  # fmt: skip
+def _pair(
+    bed: Bed, old: Sequence[str], new: Sequence[str], control: Any, inversion: Any = None
+) -> tuple[Pixels, Pixels]:
+    """Return pictures and their edits: from noise, or real ones that are held to their inversion."""
+    made = bed(
+        "sample_pair", bed.guider(bed.texts(new)), bed.texts(old), Sampler("ddim"), bed.sigmas(),
+        bed.empty(len(old)) if inversion is None else inversion.latent, noise=None if inversion else Noise(0),
+        control=control, blend=bed("direct_inversion", inversion.trajectory) if inversion else None,
+    )  # fmt: skip
     return bed.decode(made.source), bed.decode(made.edited)
 
 
