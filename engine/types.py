@@ -303,13 +303,16 @@ class Boxes(Value):
 
 @dataclass(frozen=True)
 class Strokes(Value):
-    """Lines drawn by hand, in order: `points` (x, y) in 0..1, `colors` (r, g, b) in 0..1, `widths` in pixels."""
+    """Lines drawn by hand, in order: `points` (x, y) in 0..1, `colors` (r, g, b) in 0..1, `widths` in pixels.
+
+    A width below 1 is a part of the picture's.
+    """
 
     socket: ClassVar[str] = "STROKES"
     color: ClassVar[str] = "coral"
     points: tuple[tuple[tuple[float, float], ...], ...]
     colors: tuple[tuple[float, float, float], ...]
-    widths: tuple[int, ...]
+    widths: tuple[float, ...]
 
 
 @dataclass(frozen=True)

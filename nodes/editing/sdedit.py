@@ -53,7 +53,7 @@ def draw_strokes(strokes: Annotated[dict[str, Any], Widget("strokes")]) -> Strok
     """Draw strokes to be painted on several pictures.
 
     In a workflow file a stroke has points, each an x and a y in 0..1 of the picture, a color such as #ff0000, and a
-    width in pixels.
+    width in pixels; below 1 it is a part of the picture's width.
 
     Args:
         strokes: Where the brush goes, in which colours and how wide.
@@ -69,7 +69,7 @@ def paint_strokes(
     """Paint strokes on pictures; the mask is where they went.
 
     In a workflow file a stroke has points, each an x and a y in 0..1 of the picture, a color such as #ff0000, and a
-    width in pixels.
+    width in pixels; below 1 it is a part of the picture's width.
 
     Args:
         image: The pictures.
@@ -79,7 +79,8 @@ def paint_strokes(
     batch, height, width, _ = image.pixels.shape
     canvas, mask = image.pixels.numpy().copy(), np.zeros((height, width), np.float32)
     drawn = [] if strokes is None else list(map(_stroke, _listed(strokes)))
-    for points, color, thick in (*drawn, *(zip(more.points, more.colors, more.widths, strict=True) if more else ())):
+    for points, color, stroke in (*drawn, *(zip(more.points, more.colors, more.widths, strict=True) if more else ())):
+        thick = max(1, round(stroke * width)) if stroke < 1 else int(stroke)
         line = (np.array(points, np.float64) * (width - 1, height - 1)).round().astype(np.int32)
         layers: list[tuple[Any, Any]] = [(mask, 1.0), *((picture, color) for picture in canvas)]
         for layer, value in layers:
@@ -95,7 +96,7 @@ def _listed(strokes: Any) -> list[Any]:
     return found
 
 
-def _stroke(plain: Any) -> tuple[Any, tuple[float, float, float], int]:
+def _stroke(plain: Any) -> tuple[Any, tuple[float, float, float], float]:
     """Return points in 0..1, colour and width of a stroke; BadInput says what is wrong with it."""
     if not isinstance(plain, dict):
         raise BadInput('A stroke is {"points": [[x, y], ...], "color": "#rrggbb", "width": 8}.', field="strokes")
@@ -103,9 +104,12 @@ def _stroke(plain: Any) -> tuple[Any, tuple[float, float, float], int]:
     numbers = isinstance(points, list) and 0 < len(points) <= POINTS_MAX and all(
         isinstance(p, list) and len(p) == 2 and all(type(v) in (int, float) and -1 <= v <= 2 for v in p) for p in points
     )  # fmt: skip
-    if not numbers or type(width) not in (int, float) or not 1 <= width <= 1000:
-        raise BadInput("A stroke needs points [x, y] in 0..1 and a width of 1 to 1000 pixels.", field="strokes")
-    return points, parse_color(str(plain.get("color", "#ff0000"))), int(width)
+    if not numbers or type(width) not in (int, float) or not 0 < width <= 1000:
+        raise BadInput(
+            "A stroke needs points [x, y] in 0..1 and a width of 1 to 1000 pixels, or below 1 a part of the picture's.",
+            field="strokes",
+        )
+    return points, parse_color(str(plain.get("color", "#ff0000"))), width
 
 
 @node(category="editing/sdedit")

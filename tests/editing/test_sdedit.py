@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from engine.errors import BadInput
-from engine.types import Image, Latent, Noise, Sampler, Sigmas
+from engine.types import Image, Latent, Mask, Noise, Sampler, Sigmas
+from nodes.basics.image_compose import composite_images
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.sdedit import (
+    draw_strokes,
     paint_strokes,
     sdedit,
     sigmas_by_strength,
@@ -34,6 +36,15 @@ def test_strength_nothing_returns_the_guide_and_calls_nothing():
     toy = Toy()
     assert torch.equal(edit(0.0, toy=toy), torch.full((1, 2, 100, 100), GUIDE))
     assert toy.calls == []
+
+
+def test_a_mask_of_nothing_gives_the_guide_and_one_of_everything_is_no_mask():
+    nothing, everything = (torch.full((1, 100, 100), value) for value in (0.0, 1.0))
+    assert torch.equal(edit(0.6, steps=6, mask=nothing), torch.full((1, 2, 100, 100), GUIDE))
+    assert torch.equal(edit(0.6, steps=6, mask=everything), edit(0.6, steps=6))
+    original, edited = (Image(torch.rand(1, 8, 8, 3, generator=torch.Generator().manual_seed(k))) for k in (0, 1))
+    pasted = composite_images(original, edited, Mask(torch.zeros(1, 8, 8))).pixels
+    assert torch.equal(pasted, original.pixels)
 
 
 def closed_form(t0):
@@ -99,6 +110,14 @@ def test_strokes_are_painted_where_the_mask_says():
             paint_strokes(image, bad)
 
 
+def test_a_width_below_one_is_a_part_of_the_picture_as_it_is():
+    for side in (40, 80):
+        stroke = [{"points": [[0, 0.5], [1, 0.5]], "width": 0.1}]
+        painted = paint_strokes(Image(torch.zeros(1, side, side, 3)), stroke).mask.values
+        assert abs(float(painted.mean()) - 0.1) < 0.04
+    assert torch.equal(painted, paint_strokes(Image(torch.zeros(1, 80, 80, 3)), None, draw_strokes(stroke)).mask.values)
+
+
 @pytest.mark.parametrize("node", ["draw_strokes", "paint_strokes"])
 def test_the_help_of_strokes_is_words(node):
     (help,) = (i.help for i in registry().specs[node].inputs if i.name == "strokes")
@@ -119,9 +138,13 @@ def test_a_sweep_is_even():
 
 
 def test_noise_has_the_moments_of_its_level():
-    clean = latent(side=300)
-    one = Sigmas(torch.tensor([2.0, 2.0 - 1e-12], dtype=torch.float64))
+    """x = sqrt(abar) x0 + sqrt(1 - abar) z over 10^6 cells; here x / sqrt(abar) is what is held."""
+    clean, sigma = latent(side=710), SD.sigma(500)
+    one = Sigmas(torch.tensor([sigma, sigma - 1e-12], dtype=torch.float64))
     out = sample_custom(context(Toy()), guider(), Sampler("euler"), one, clean, Noise(1)).latent.samples
-    off = out - clean.samples
-    assert off.mean().item() == pytest.approx(0, abs=0.02)
-    assert off.std().item() == pytest.approx(2.0, rel=0.01)
+    a, x0, x = SD.alpha_bar(500), clean.samples.double(), SD.native_scale(sigma) * out.double()
+    signal = ((x * x0).mean() / x0.square().mean()).item()
+    noise = x - math.sqrt(a) * x0
+    assert signal == pytest.approx(math.sqrt(a), abs=0.005)
+    assert noise.mean().item() == pytest.approx(0, abs=0.005)
+    assert noise.std().item() == pytest.approx(math.sqrt(1 - a), rel=0.005)
