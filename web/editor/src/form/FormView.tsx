@@ -113,7 +113,7 @@ function Made() {
       {preview && isOpen && <img className={styles.large} src={preview} alt="Preview of the work so far" />}
       {!preview &&
         newest.map((result) =>
-          result.digest ? (
+          result.digest && !result.files.length ? (
             <button
               key={result.id}
               type="button"

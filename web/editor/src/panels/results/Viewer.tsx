@@ -26,7 +26,7 @@ export function Viewer() {
 }
 
 function Shown({ result }: { result: Result }) {
-  const { view, other: chosen } = useResults();
+  const { view, other } = useResults();
   const all = useAllResults();
   const { sendTo, items } = useActions(result);
   const at = all.findIndex((one) => one.id === result.id);
@@ -39,11 +39,8 @@ function Shown({ result }: { result: Result }) {
     if (event.key === "ArrowLeft") go(-1);
     if (event.key === "ArrowRight") go(1);
   };
-  const pair = pairOf(result, all);
-  const other = chosen ?? pair ?? null;
-  // By default its pair, else the picture before it from the same node: what a change of settings did.
+  // By default the picture before it from the same node: what a change of settings did.
   const partner =
-    pair ??
     all.slice(at + 1).find((one) => one.digest && one.node === result.node) ??
     all.slice(at + 1).find((one) => one.digest);
   const open = items.find((item) => item?.label === "Open its workflow");
@@ -92,28 +89,16 @@ function Shown({ result }: { result: Result }) {
           <Compare
             before={{
               url: fileUrl(other.digest),
-              label:
-                other === pair
-                  ? "The other one"
-                  : `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})`,
+              label: `Earlier (${new Date(other.at * 1000).toLocaleTimeString()})`,
             }}
             after={{ url: fileUrl(result.digest), label: "This one" }}
           />
         </Suspense>
-      ) : result.digest ? (
+      ) : result.digest && !result.files.length ? (
         <img className={styles.large} src={fileUrl(result.digest)} alt={`Result of ${result.node}`} />
       ) : (
         <ShownAll shown={{ ui: result.kind, text: result.text, files: result.files }} />
       )}
     </div>
   );
-}
-
-/** Return the other one of two pictures that a node showed for comparing: it gives them in pairs. */
-function pairOf(result: Result, all: readonly Result[]): Result | undefined {
-  if (result.kind !== "compare") return undefined;
-  const shown = all.filter(
-    (one) => one.job === result.job && one.node === result.node && one.kind === "compare",
-  );
-  return shown[shown.findIndex((one) => one.id === result.id) ^ 1];
 }

@@ -56,6 +56,16 @@ test("the maps of an attention are one result, looked at together", () => {
   expect([one?.digest, one?.files, more]).toEqual([null, maps, []]);
 });
 
+test("a comparison is one result for each pair, with its second picture for others to use", () => {
+  const files = ["a", "b", "c", "d", "e"].map((digest) => ({ digest, name: digest, media: "image/png" }));
+  const outputs = { look: { values: {}, ui: [{ ui: "compare", text: "", files }] } };
+  const found = resultsOfJob({ ...job("1", 5, []), outputs });
+  expect(found.map((r) => [r.digest, r.files.map((file) => file.digest)])).toEqual([
+    ["b", ["a", "b"]],
+    ["d", ["c", "d"]],
+  ]);
+});
+
 test("what is not understood is left out", () => {
   expect(shownBy([{ ui: 3, files: "x" }, {}])).toEqual([
     { ui: "images", text: "", files: [] },

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import type { JobSummary } from "../../server/messages";
 import type { Run } from "../../state/runs";
-import { type Shown, shownBy, zShown } from "../../widgets/shown/shown";
+import { pairs, type Shown, shownBy, zShown } from "../../widgets/shown/shown";
 
 const zOutput = z.looseObject({ ui: z.array(zShown).catch([]) });
 
@@ -19,7 +19,7 @@ export interface Result {
   readonly digest: string | null;
   readonly name: string;
   readonly text: string;
-  /** All files, where they are looked at together: the maps of an attention. */
+  /** All files, where they are looked at together: the maps of an attention, two pictures to compare. */
   readonly files: Shown["files"];
 }
 
@@ -53,6 +53,17 @@ function flat(shown: readonly Shown[], from: Pick<Result, "job" | "node" | "clie
       ];
     }
     const pictures = files.filter((file) => !file.media || file.media.startsWith("image/"));
+    if (ui === "compare") {
+      return pairs(pictures).map(([before, after], index) => ({
+        ...from,
+        kind: ui,
+        text,
+        files: [before, after],
+        id: `${from.job}/${from.node}/${index}/${after.digest}`,
+        digest: after.digest,
+        name: after.name,
+      }));
+    }
     const base = { ...from, kind: ui, text, files: [] };
     if (!pictures.length) {
       return text ? [{ ...base, id: `${from.job}/${from.node}/${ui}`, digest: null, name: "" }] : [];

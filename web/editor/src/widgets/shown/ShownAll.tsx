@@ -4,7 +4,7 @@ import { lazy, Suspense } from "react";
 import { fileUrl } from "../../server/api";
 import { readAttention } from "../attentionView/heat";
 import { ShownText } from "./ShownText";
-import type { Shown } from "./shown";
+import { pairs, type Shown } from "./shown";
 
 const Compare = lazy(async () => ({ default: (await import("../imageCompare/Compare")).Compare }));
 const AttentionView = lazy(async () => ({
@@ -13,22 +13,24 @@ const AttentionView = lazy(async () => ({
 
 export function ShownAll({ shown: { ui, text, files } }: { shown: Shown }) {
   const pictures = files.filter((file) => file.media.startsWith("image/"));
-  const [first, second] = pictures;
-  if (ui === "compare" && first && second) {
-    return (
-      <Suspense fallback={null}>
-        <Compare
-          before={{ url: fileUrl(first.digest), label: "The first" }}
-          after={{ url: fileUrl(second.digest), label: "The second" }}
-        />
-      </Suspense>
-    );
-  }
   const attention = ui === "attention" ? readAttention(text) : null;
   if (attention) {
     return (
       <Suspense fallback={null}>
         <AttentionView said={attention} digests={pictures.map((picture) => picture.digest)} />
+      </Suspense>
+    );
+  }
+  if (ui === "compare") {
+    return (
+      <Suspense fallback={null}>
+        {pairs(pictures).map(([before, after]) => (
+          <Compare
+            key={`${before.digest}${after.digest}`}
+            before={{ url: fileUrl(before.digest), label: "Before" }}
+            after={{ url: fileUrl(after.digest), label: "After" }}
+          />
+        ))}
       </Suspense>
     );
   }

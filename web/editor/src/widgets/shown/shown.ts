@@ -12,6 +12,14 @@ export const zShown = z.object({
 });
 export type Shown = z.infer<typeof zShown>;
 
+/** Return the files of a comparison two by two: before, after. */
+export function pairs<File>(files: readonly File[]): (readonly [before: File, after: File])[] {
+  return files.flatMap((before, at) => {
+    const after = files[at + 1];
+    return at % 2 === 0 && after !== undefined ? [[before, after] as const] : [];
+  });
+}
+
 /** Read what a node showed; what is not understood is left out. */
 export function shownBy(ui: readonly JsonObject[]): Shown[] {
   return ui.flatMap((item) => zShown.safeParse(item).data ?? []);
