@@ -22,6 +22,16 @@ test("the tokenizer's words take the place of ours; marks get no slider", () => 
   ]);
 });
 
+test("a phrase of the prompt is not gone, and letters may be large or small", () => {
+  const told = chips("A red car", readWeights({ Car: 2, "red car": 1.5 }));
+  expect(told.map(({ word, weight, gone }) => [word, weight, gone])).toEqual([
+    ["a", 1, false],
+    ["red", 1, false],
+    ["car", 2, false],
+    ["red car", 1.5, false],
+  ]);
+});
+
 test("weights come back in the form they had", () => {
   expect(readWeights(writeWeights({ a: 2, b: 1 }, true))).toEqual({ a: 2 });
   expect(writeWeights({ a: 2 }, false)).toEqual({ a: 2 });

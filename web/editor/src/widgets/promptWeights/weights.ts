@@ -3,10 +3,11 @@
 import { isObject } from "../../graph/document";
 import type { Json } from "../../graph/types";
 import { words } from "../promptPair/diff";
+import { type Listed, listed } from "../promptPair/listed";
 
 export type Weights = Readonly<Record<string, number>>;
 
-/** Read weights from a value: an object, or its JSON as text. */
+/** Read weights, of words in small letters, from a value: an object, or its JSON as text. */
 export function readWeights(value: Json): Weights {
   let plain: unknown = value;
   if (typeof value === "string") {
@@ -18,7 +19,9 @@ export function readWeights(value: Json): Weights {
   }
   if (!isObject(plain)) return {};
   return Object.fromEntries(
-    Object.entries(plain).filter((pair): pair is [string, number] => typeof pair[1] === "number"),
+    Object.entries(plain).flatMap(([word, weight]) =>
+      typeof weight === "number" ? [[word.toLowerCase(), weight]] : [],
+    ),
   );
 }
 
@@ -34,28 +37,25 @@ export interface Read {
   readonly tokens: readonly string[];
 }
 
-export interface Chip {
-  readonly word: string;
+export interface Chip extends Listed {
   readonly weight: number;
-  readonly gone: boolean;
   readonly tokens: readonly string[];
 }
 
 /**
- * Return the words to show: those of the prompt, in order, once each, then those that have a weight but are gone.
+ * Return the words to show: those of the prompt, in order, once each, then words and phrases that have a weight.
  * `read` is how the model's tokenizer cut the prompt; without it, words end at spaces and marks.
  */
 export function chips(prompt: string, weights: Weights, read?: readonly Read[]): Chip[] {
   const found = read ?? words(prompt).map((text) => ({ text, tokens: [text] }));
-  const tokens = new Map(
-    found.filter(({ text }) => /[\p{L}\p{N}]/u.test(text)).map((w) => [w.text, w.tokens]),
-  );
-  const present = [...tokens.keys()];
-  const gone = Object.keys(weights).filter((word) => !present.includes(word));
-  return [...present, ...gone].map((word) => ({
+  const tokens = new Map(found.map((w) => [w.text.toLowerCase(), w.tokens]));
+  return listed(
+    found.map((w) => w.text),
+    Object.keys(weights),
+  ).map(({ word, gone }) => ({
     word,
+    gone,
     weight: weights[word] ?? 1,
-    gone: gone.includes(word),
     tokens: tokens.get(word) ?? [],
   }));
 }

@@ -3,10 +3,12 @@
  * of the steps. Those of a word without a window of its own stand where all others end, at the input `{"end": name}`.
  */
 
+import { words } from "../promptPair/diff";
+import { listed } from "../promptPair/listed";
 import { textOf } from "../text/PromptWidget";
 import type { WidgetProps } from "../types";
 import { option, useSibling } from "../useSibling";
-import { moved, readWindows, type Window, wordsOf, writeWindows } from "./windows";
+import { moved, readWindows, type Window, writeWindows } from "./windows";
 import styles from "./wordWindows.module.css";
 
 const ENDS = ["start", "end"] as const;
@@ -17,7 +19,7 @@ export function WordWindows(props: WidgetProps) {
   const all = useSibling(at, option(props, "end", "end"));
   const windows = readWindows(value);
   const usual: Window = [0, typeof all === "number" ? all : 1];
-  const told = wordsOf(prompt, windows);
+  const told = listed(words(prompt), Object.keys(windows));
   const without = (word: string) => Object.fromEntries(Object.entries(windows).filter(([w]) => w !== word));
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset would want a legend

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { moved, readWindows, wordsOf, writeWindows } from "./windows";
+import { moved, readWindows, writeWindows } from "./windows";
 
 test("windows come back in the form they had", () => {
   const told = { bus: 0.2, beach: [0.1, 0.4] };
@@ -13,14 +13,4 @@ test("an end that is moved over the other takes it along", () => {
   expect(moved([0.2, 0.4], "end", 0.6)).toEqual([0.2, 0.6]);
   expect(moved([0.2, 0.4], "end", 0.1)).toEqual([0.1, 0.1]);
   expect(moved([0.2, 0.4], "start", 0.5)).toEqual([0.5, 0.5]);
-});
-
-test("each word of the prompt has one line; phrases, and words that left it, have theirs below", () => {
-  expect(wordsOf("A bus, a beach", readWindows({ Bus: 0.4, "a beach": 0.3, car: 0.2 }))).toEqual([
-    { word: "a", gone: false },
-    { word: "bus", gone: false },
-    { word: "beach", gone: false },
-    { word: "a beach", gone: false },
-    { word: "car", gone: true },
-  ]);
 });

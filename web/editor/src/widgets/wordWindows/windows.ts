@@ -2,7 +2,6 @@
 
 import { isObject } from "../../graph/document";
 import type { Json } from "../../graph/types";
-import { words } from "../promptPair/diff";
 
 export type Window = readonly [start: number, end: number];
 export type Windows = Readonly<Record<string, Window>>;
@@ -29,13 +28,4 @@ export function writeWindows(windows: Windows): Json {
 /** Return a window with one of its ends moved; the other end goes along where they would cross. */
 export function moved([start, end]: Window, which: "start" | "end", to: number): Window {
   return which === "start" ? [to, Math.max(to, end)] : [Math.min(start, to), to];
-}
-
-/** Return the words to show: those of the prompt, once each, then phrases and words that are gone but have a window. */
-export function wordsOf(prompt: string, windows: Windows): { word: string; gone: boolean }[] {
-  const all = words(prompt.toLowerCase());
-  const present = [...new Set(all)].filter((word) => /[\p{L}\p{N}]/u.test(word));
-  const more = Object.keys(windows).filter((word) => !present.includes(word));
-  const holds = (phrase: string) => ` ${all.join(" ")} `.includes(` ${phrase} `);
-  return [...present, ...more].map((word) => ({ word, gone: !holds(word) }));
 }
