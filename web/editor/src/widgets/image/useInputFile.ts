@@ -2,6 +2,10 @@
 
 import { useEffect, useState } from "react";
 import { api } from "../../server/api";
+import { useCatalogue } from "../../state/catalogueStore";
+import { useDocument } from "../../state/tabs";
+import type { WidgetProps } from "../types";
+import { pictureUnder } from "./under";
 
 const DIGEST = /^[0-9a-f]{64}$/;
 const known = new Map<string, Promise<string | null>>();
@@ -17,6 +21,16 @@ export function useInputFile(name: string): string | null | undefined {
     };
   }, [name]);
   return found?.name === name ? found.digest : undefined;
+}
+
+/** Return the picture that a mask, box or stroke of a node is drawn on: its name, "" for none, and its digest. */
+export function usePictureUnder(at: WidgetProps["at"]): {
+  readonly under: string;
+  readonly underDigest: string | null | undefined;
+} {
+  const catalogue = useCatalogue((state) => state.nodes);
+  const under = useDocument((d) => (at && pictureUnder(d.workflow, catalogue, at.scope, at.node)) ?? "");
+  return { under, underDigest: useInputFile(under) };
 }
 
 /** Forget what is known of a name: it was uploaded just now. */

@@ -2,11 +2,9 @@
 
 import { useEffect, useState } from "react";
 import { fileUrl } from "../../server/api";
-import { useCatalogue } from "../../state/catalogueStore";
 import { picturesOf, useNodeRun } from "../../state/runStore";
 import { useDocument } from "../../state/tabs";
-import { pictureUnder } from "../image/under";
-import { useInputFile } from "../image/useInputFile";
+import { usePictureUnder } from "../image/useInputFile";
 import { loadPicture, pixelsOf } from "../regionEditor/pixels";
 import type { WidgetProps } from "../types";
 import { above, BINS, histogram } from "./histogram";
@@ -15,13 +13,10 @@ import styles from "./maskThreshold.module.css";
 const SIDE = 128;
 
 export function MaskThreshold({ id, label, spec, value, onChange, disabled, at }: WidgetProps) {
-  const catalogue = useCatalogue((state) => state.nodes);
   const key = useDocument((d) => d.key);
-  const under =
-    useDocument((d) => (at ? pictureUnder(d.workflow, catalogue, at.scope, at.node) : null)) ?? "";
   const run = useNodeRun(key, at?.node ?? "");
-  const upstream = useInputFile(under);
-  const digest = picturesOf(run?.ui ?? [])[0]?.digest ?? upstream;
+  const { underDigest } = usePictureUnder(at);
+  const digest = picturesOf(run?.ui ?? [])[0]?.digest ?? underDigest;
   const [counts, setCounts] = useState<readonly number[]>([]);
   const [low, high] = [spec.low ?? 0, spec.high ?? 1];
   const number = typeof value === "number" ? value : low;

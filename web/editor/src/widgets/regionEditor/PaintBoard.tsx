@@ -1,6 +1,6 @@
 /** A picture to paint on: brush, eraser, lasso. Pointer events only, so that pens and fingers work like a mouse. */
 
-import { type PointerEvent, type RefObject, useEffect, useImperativeHandle, useRef } from "react";
+import { type PointerEvent, type RefObject, useImperativeHandle, useRef } from "react";
 import styles from "./regionEditor.module.css";
 
 export type Tool = "brush" | "eraser" | "lasso";
@@ -29,6 +29,7 @@ interface Props {
 }
 
 const STEPS_MAX = 20;
+const STEPS_BYTES = 256 * 2 ** 20; // a step keeps the whole board
 
 interface Spot {
   readonly x: number;
@@ -56,7 +57,8 @@ export function PaintBoard({
   const snapshot = () => context()?.getImageData(0, 0, width, height);
   const remember = () => {
     const now = snapshot();
-    if (now) past.current = [...past.current, now].slice(-STEPS_MAX);
+    const kept = Math.max(1, Math.min(STEPS_MAX, Math.floor(STEPS_BYTES / (4 * width * height))));
+    if (now) past.current = [...past.current, now].slice(-kept);
     future.current = [];
   };
   const travel = (from: RefObject<ImageData[]>, to: RefObject<ImageData[]>) => {
@@ -82,11 +84,6 @@ export function PaintBoard({
       onPainted();
     },
   }));
-
-  useEffect(() => {
-    past.current = [];
-    future.current = [];
-  }, []);
 
   const spot = (event: PointerEvent): Spot => {
     const frame = event.currentTarget.getBoundingClientRect();

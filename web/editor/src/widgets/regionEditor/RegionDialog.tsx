@@ -6,13 +6,10 @@
 import { ArrowDown, ArrowUp, Brush, X } from "lucide-react";
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
 import { fileUrl } from "../../server/api";
-import { useCatalogue } from "../../state/catalogueStore";
-import { useDocument } from "../../state/tabs";
 import { Button, IconButton } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
 import { TextField } from "../../ui/Field";
-import { pictureUnder } from "../image/under";
-import { useInputFile } from "../image/useInputFile";
+import { useInputFile, usePictureUnder } from "../image/useInputFile";
 import type { WidgetProps } from "../types";
 import { between, moved, painted, type Region, readRegions, resized, SMALLEST, writeRegions } from "./boxes";
 import { MaskPainter } from "./MaskPainter";
@@ -42,16 +39,15 @@ export function RegionDialog({
   at,
   onClose,
 }: WidgetProps & { onClose: () => void }) {
-  const catalogue = useCatalogue((state) => state.nodes);
-  const under =
-    useDocument((d) => (at ? pictureUnder(d.workflow, catalogue, at.scope, at.node) : null)) ?? "";
-  const digest = useInputFile(under);
+  const picture = usePictureUnder(at);
   const [ratio, setRatio] = useState(1);
   const stage = useRef<HTMLDivElement>(null);
   const [drag, setDrag] = useState<Drag | null>(null);
   const [draft, setDraft] = useState<Region | null>(null);
   const [painting, setPainting] = useState<number | null>(null);
   const regions = readRegions(value);
+  const region = painting === null ? undefined : regions[painting];
+  const maskDigest = useInputFile(region?.mask ?? "");
   const mayPaint = spec.widget_options.paint === true;
   const put = (next: readonly Region[]) => onChange(writeRegions(next));
   const change = (place: number, region: Region) =>
@@ -96,14 +92,10 @@ export function RegionDialog({
     if (a && b) put(regions.map((one, n) => (n === place ? b : n === other ? a : one)));
   };
   if (painting !== null) {
-    const region = regions[painting];
     return (
       <Dialog title={`Paint region ${painting + 1}`} open onClose={() => setPainting(null)} wide>
         <MaskPainter
-          label={`region ${painting + 1}`}
-          under={under}
-          underDigest={digest}
-          maskDigest={region?.mask ?? null}
+          {...{ label: `region ${painting + 1}`, ...picture, maskDigest }}
           onSave={(mask) => {
             if (region) change(painting, painted(mask, region.text));
             else put([...regions, painted(mask)]);
@@ -130,10 +122,10 @@ export function RegionDialog({
           onPointerUp={end}
           onPointerCancel={end}
         >
-          {digest && (
+          {picture.underDigest && (
             <img
               className={styles.picture}
-              src={fileUrl(digest)}
+              src={fileUrl(picture.underDigest)}
               alt=""
               draggable={false}
               onLoad={({ currentTarget }) =>
@@ -225,11 +217,12 @@ export function RegionDialog({
   );
 }
 
-/** A painted region as a veil in the shape of its mask; brightness is what is painted. */
+/** A painted region as a veil in the shape of its mask, a file; brightness is what is painted. */
 function Painted({ mask, label }: { mask: string; label: string }) {
+  const digest = useInputFile(mask);
   return (
     <>
-      <div className={styles.veil} style={{ maskImage: `url("${fileUrl(mask)}")` }} />
+      {digest && <div className={styles.veil} style={{ maskImage: `url("${fileUrl(digest)}")` }} />}
       <span className={styles.painted}>{label}</span>
     </>
   );

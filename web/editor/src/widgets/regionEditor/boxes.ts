@@ -9,7 +9,7 @@ export interface Region {
   readonly width: number;
   readonly height: number;
   readonly text: string;
-  /** A painted region: the digest of its mask, as large as the picture. */
+  /** A painted region: its mask, a file as large as the picture, by digest or name. */
   readonly mask?: string;
 }
 

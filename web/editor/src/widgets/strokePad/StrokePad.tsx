@@ -2,26 +2,21 @@
 
 import { type PointerEvent, useRef, useState } from "react";
 import { fileUrl } from "../../server/api";
-import { useCatalogue } from "../../state/catalogueStore";
-import { useDocument } from "../../state/tabs";
 import { Button } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
-import { pictureUnder } from "../image/under";
-import { useInputFile } from "../image/useInputFile";
+import { usePictureUnder } from "../image/useInputFile";
 import styles from "../regionEditor/regionEditor.module.css";
 import type { WidgetProps } from "../types";
 import { readStrokes, type Stroke, writeStrokes } from "./strokes";
 
+const WIDEST = 40; // percent of the picture
 const COLORS = ["#e8413c", "#f0a030", "#f5e050", "#4fae4f", "#3f7fe0", "#7d4fc0", "#ffffff", "#000000"];
 
 export function StrokePad({ value, onChange, label, at, onClose }: WidgetProps & { onClose: () => void }) {
-  const catalogue = useCatalogue((state) => state.nodes);
-  const under =
-    useDocument((d) => (at ? pictureUnder(d.workflow, catalogue, at.scope, at.node) : null)) ?? "";
-  const digest = useInputFile(under);
+  const { under, underDigest } = usePictureUnder(at);
   const [side, setSide] = useState({ width: 512, height: 512 });
   const [color, setColor] = useState(COLORS[0] ?? "#ff0000");
-  const [width, setWidth] = useState(16);
+  const [width, setWidth] = useState(3);
   const [drawn, setDrawn] = useState<Stroke | null>(null);
   const pad = useRef<SVGSVGElement>(null);
   const strokes = readStrokes(value);
@@ -56,11 +51,11 @@ export function StrokePad({ value, onChange, label, at, onClose }: WidgetProps &
           <input
             type="range"
             min={1}
-            max={120}
+            max={WIDEST}
             value={width}
             onChange={(event) => setWidth(Number(event.target.value))}
           />{" "}
-          {width}
+          {width} %
         </label>
         <Button disabled={!strokes.length} onClick={() => onChange(writeStrokes(strokes.slice(0, -1)))}>
           Take back
@@ -76,10 +71,10 @@ export function StrokePad({ value, onChange, label, at, onClose }: WidgetProps &
           width: `min(100%, ${(62 * side.width) / side.height}vh)`,
         }}
       >
-        {digest && (
+        {underDigest && (
           <img
             className={styles.picture}
-            src={fileUrl(digest)}
+            src={fileUrl(underDigest)}
             alt=""
             draggable={false}
             onLoad={({ currentTarget }) =>
@@ -97,7 +92,7 @@ export function StrokePad({ value, onChange, label, at, onClose }: WidgetProps &
           onPointerDown={(event) => {
             if (event.button !== 0) return;
             event.currentTarget.setPointerCapture(event.pointerId);
-            setDrawn({ points: [spot(event)], color, width });
+            setDrawn({ points: [spot(event)], color, width: width / 100 });
           }}
           onPointerMove={(event) => drawn && setDrawn({ ...drawn, points: [...drawn.points, spot(event)] })}
           onPointerUp={end}
@@ -115,7 +110,7 @@ export function StrokePad({ value, onChange, label, at, onClose }: WidgetProps &
                 .join(" ")}
               fill="none"
               stroke={stroke.color}
-              strokeWidth={stroke.width}
+              strokeWidth={stroke.width < 1 ? stroke.width * side.width : stroke.width}
               strokeLinecap="round"
               strokeLinejoin="round"
             />

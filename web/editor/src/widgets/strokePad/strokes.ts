@@ -1,4 +1,7 @@
-/** Strokes as a node takes them: `{"strokes": [{"points": [[x, y], ...], "color": "#rrggbb", "width": pixels}]}`. */
+/**
+ * Strokes as a node takes them: `{"strokes": [{"points": [[x, y], ...], "color": "#rrggbb", "width": 0.03}]}`. A width
+ * below 1 is a part of the picture's, as places are, so that it looks the same at any size; from 1 on it is pixels.
+ */
 
 import { isObject } from "../../graph/document";
 import type { Json } from "../../graph/types";
