@@ -160,6 +160,20 @@ test("regions are drawn as boxes and painted, with their words, in their order",
   await expect(page.getByRole("button", { name: /^Regions: 2 boxes/ })).toBeVisible();
 });
 
+test("a loader of one's own models takes the place of the embedded model's, and every link stays", async ({
+  page,
+}) => {
+  await open(page);
+  await settled(page);
+  const before = await linksOf(page);
+  await nodeOf(page, "loader").locator(".node-grip").click();
+  const inspector = page.getByRole("region", { name: "Inspector" });
+  await inspector.getByLabel("Node", { exact: true }).selectOption({ label: "Load checkpoint" });
+  await expect(nodeOf(page, "loader")).toContainText("Load checkpoint");
+  await expect(inspector.getByLabel("file", { exact: true })).toBeVisible();
+  expect(await linksOf(page)).toEqual(before);
+});
+
 test("a swipe with Alt cuts the links that it crosses, in one step; Alt+X cuts those into a node", async ({
   page,
 }) => {

@@ -6,6 +6,7 @@ import { bodyOf, freshId, isLink, linksOf, OWN } from "./document";
 import { CATALOGUE, chain } from "./fixtures";
 import { type Edited, execute, NO_HISTORY, redo, undo } from "./history";
 import { checkLink, dependsOn, passedThrough, specOf } from "./links";
+import { replacements } from "./search";
 import { addInputPort, addOutputPort, freshGroup, group, removePort, renamePort, ungroup } from "./subgraphs";
 import type { Command, Link, Workflow } from "./types";
 
@@ -249,3 +250,24 @@ test("foreign text is no paste", () => {
   for (const text of ["hello", "{}", '{"format":"other"}', "sfumato/clipboard", '"sfumato/1"'])
     expect(pasteText(text, chain(), "", null, false)).toBeNull();
 });
+
+test("another node in the place of one keeps values and links by name, and drops what it does not take", () => {
+  const to = {
+    ...spec("text"),
+    id: "words",
+    inputs: spec("text").inputs.filter((input) => input.name !== "text"),
+  };
+  const after = execute({ workflow: chain(), history: NO_HISTORY }, commands.retype("", "text", to), 0);
+  expect(after.workflow.nodes.text).toEqual({ type: "words", inputs: { clip: ["load", "clip"] } });
+  expect(after.workflow.nodes.sample).toEqual(chain().nodes.sample);
+  expect(undo(after)?.workflow.nodes).toEqual(chain().nodes);
+  const given = (id: string) => replacements(CATALOGUE.values(), spec(id)).map((one) => one.id);
+  expect(given("sample")).toEqual(["sample", "vae_encode"]);
+  expect(given("load")).toEqual(["load"]);
+});
+
+function spec(id: string) {
+  const found = CATALOGUE.get(id);
+  if (!found) throw new Error(id);
+  return found;
+}

@@ -10,6 +10,7 @@ import type {
   Mode,
   NodeId,
   NodeLayout,
+  NodeSpec,
   Point,
   Scope,
   Workflow,
@@ -188,13 +189,16 @@ export function setMode(scope: Scope, ids: readonly NodeId[], mode: Mode): Comma
   };
 }
 
-/** Change a node's type, keeping values and links by name. */
-export function retype(scope: Scope, id: NodeId, type: string): Command {
+/** Put another type in a node's place: values and links that it has too stay, by name. */
+export function retype(scope: Scope, id: NodeId, to: NodeSpec): Command {
   return {
     label: `replace ${id}`,
     apply: (workflow) => {
       const node = bodyOf(workflow, scope).nodes[id];
-      if (node) node.type = type;
+      if (!node) return;
+      node.type = to.id;
+      for (const name of Object.keys(node.inputs))
+        if (!to.inputs.some((input) => input.name === name)) delete node.inputs[name];
     },
   };
 }

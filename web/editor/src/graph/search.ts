@@ -17,6 +17,15 @@ export interface Hit {
   readonly score: number;
 }
 
+/** Return the types that can stand in the place of one: of its category, with the same outputs; itself among them. */
+export function replacements(specs: Iterable<NodeSpec>, spec: NodeSpec): NodeSpec[] {
+  const given = (one: NodeSpec) =>
+    JSON.stringify(one.outputs.map(({ name, type, list }) => [name, type, list]));
+  return [...specs].filter(
+    (one) => one.outputs.length > 0 && one.category === spec.category && given(one) === given(spec),
+  );
+}
+
 /** Return the node types that fit, best first; `recent` ids, and nodes that show something, before others of equal worth. */
 export function search(
   specs: Iterable<NodeSpec>,

@@ -1,8 +1,9 @@
 /** The selected node: fields, what it shows, how its last run went, help. */
 
-import { setLook, setMode } from "../../graph/commands";
+import { retype, setLook, setMode } from "../../graph/commands";
 import { bodyOf } from "../../graph/document";
 import { isWritable, said, specOf } from "../../graph/links";
+import { replacements } from "../../graph/search";
 import type { Mode, NodeId, NodeSpec, Scope } from "../../graph/types";
 import { useCatalogue } from "../../state/catalogueStore";
 import { useNodeRun } from "../../state/runStore";
@@ -71,6 +72,7 @@ function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpe
         {spec.title} · {id}
         {spec.unknown && " · this type is not installed; its values are kept"}
       </p>
+      <Instead scope={scope} id={id} spec={spec} />
       {own.map((problem) => (
         <p key={problem.message} className={styles.fault} role="alert">
           {problem.message}
@@ -120,6 +122,35 @@ function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpe
         )}
       </section>
     </div>
+  );
+}
+
+/** Another node in the place of this one, such as a model of one's own: where some give the same. */
+function Instead({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpec }) {
+  const document = useDocumentStore();
+  const catalogue = useCatalogue((state) => state.nodes);
+  const readOnly = useDocument((d) => d.readOnly);
+  const others = replacements(catalogue.values(), spec);
+  if (!others.some((one) => one.id !== spec.id)) return null;
+  return (
+    <label className={styles.mode} htmlFor={`type-${id}`}>
+      Node
+      <Select
+        id={`type-${id}`}
+        value={spec.id}
+        disabled={readOnly}
+        onChange={(event) => {
+          const to = catalogue.get(event.target.value);
+          if (to) document.getState().run(retype(scope, id, to));
+        }}
+      >
+        {others.map((one) => (
+          <option key={one.id} value={one.id}>
+            {one.title}
+          </option>
+        ))}
+      </Select>
+    </label>
   );
 }
 
