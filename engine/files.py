@@ -131,7 +131,9 @@ class FileStore:
         for path in self._candidates(kind, name):
             if path.is_file():
                 return path
-        raise NotFound(f"There is no file {name[:80]!r} in {kind}.{nearest(name[:80], self.names(kind)[:HINTS_MAX])}")
+        near = nearest(name[:80], self.names(kind)[:HINTS_MAX])
+        more = f" Put it into {self._root(kind).parent.name}/input, or drop it on the node." if kind == "input" else ""
+        raise NotFound(f"There is no file {name[:80]!r} in {kind}.{near}{more}")
 
     def _candidates(self, kind: str, name: str) -> Iterator[Path]:
         root = self._root(kind)

@@ -99,7 +99,7 @@ def _run(command: argparse.ArgumentParser) -> None:
                          help="override an input; the value is JSON if it reads as such, else text")  # fmt: skip
     command.add_argument("--repeat", type=_count, default=1, metavar="N",
                          help="run N times, every seed one higher each time")  # fmt: skip
-    command.add_argument("--out", type=Path, metavar="DIR", dest="output_dir",
+    command.add_argument("--output-dir", "--out", type=Path, metavar="DIR", dest="output_dir",
                          help="folder for the results (default: output)")  # fmt: skip
     command.add_argument("--only", action="append", default=[], metavar="NODE",
                          help="compute this node and what it needs, nothing else; may be repeated")  # fmt: skip
