@@ -39,8 +39,9 @@ def paint_words(
         text: The whole prompt that is sampled.
         words: The words or phrases painted here, commas between them, wherever they occur.
         mask: Where they belong.
-        strength: How strongly, next to the other painted words.
-        weight: How strongly altogether; taken from the last of these nodes.
+        strength: How much of that pull these words get, next to other painted ones.
+        weight: How strongly words are pulled: 0 not at all, 1 surely, but the picture bends. Of several of these nodes
+            in a row the last one's counts for all.
         stat: What the pull is measured in: the spread of attention, or its maximum as published.
         before: What was painted so far.
     """
@@ -70,7 +71,8 @@ def paint_regions(
         clip: The text encoder of the model.
         text: The whole prompt that is sampled.
         regions: Where they are, and which words of the prompt belong in each, commas between them.
-        weight: How strongly altogether; taken from the last of such nodes.
+        weight: How strongly words are pulled: 0 not at all, 1 surely, but the picture bends. Of several of these nodes
+            in a row the last one's counts for all.
         stat: What the pull is measured in: the spread of attention, or its maximum as published.
         side: Size of the masks in pixels; they are scaled to the picture.
         before: What was painted so far.
