@@ -68,7 +68,7 @@ def plug_and_play(bed: Bed, seeds: int) -> Measured:
     figures = (
         Figure("new style (control: the picture before)", styled, 0.8, before, seeds),
         Figure("IoU of the thing's outline and the original's (control: inverted, only the new prompt)", kept, 0.7,
-               lost, seeds, "structure", margin=0.1),
+               lost, seeds, "structure", margin=0.1, why="an inverted picture keeps most of its outline by itself"),
         Figure(f"IoU of the thing's outline and the original's (control: SDEdit at {NOISED})", kept, 0.7, rough, seeds,
                "sdedit", margin=0.1),
         *mutual.figures,
