@@ -87,6 +87,7 @@ def test_an_edit_can_be_compared_with_what_it_began_from(name: str) -> None:
 CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("diffedit", "mask.grow", 8, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
     ("diffedit", "mask.threshold", 0.6, {"mask", "keep", "edit"}, {"invert", "contrast", "encode"}),
+    ("diffedit", "query.text", "a castle on a beach", {"contrast", "mask", "edit"}, {"invert", "encode"}),
     ("null_text", "inject.cross", 0.15, {"inject", "pair"}, {"invert", "align"}),
     ("null_text", "local.threshold", 0.6, {"local", "pair"}, {"invert", "inject"}),
     ("null_text", "guider.scale", 6.0, {"pair"}, {"invert", "inject", "local"}),
@@ -94,6 +95,7 @@ CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("prompt_to_prompt", "look.row", 1, {"look"}, {"pair", "before"}),
     ("ddim_inversion", "report.frames", 3, {"report"}, {"invert", "encode"}),
     ("ddib", "translate.guidance_scale", 1.5, {"translate"}, {"invert"}),
+    ("ddib", "target.text", "an ink drawing of a house", {"target", "translate"}, {"invert", "encode"}),
     ("ddib_domains", "styles.text", "ink drawing of a house on a beach", {"translate"}, {"invert", "source"}),
     ("color_transfer", "transfer.amount", 0.5, {"transfer"}, {"sampler", "reference"}),
     ("blended", "best.count", 2, {"best"}, {"edit", "blend", "paste", "rank"}),
@@ -110,6 +112,7 @@ CHANGES: list[tuple[str, str, Any, set[str], set[str]]] = [
     ("imagic", "sampler.cfg", 4.0, {"sampler"}, {"learn", "tune", "between"}),
     ("diffusion_classifier", "map.opacity", 0.4, {"map"}, {"rank", "where"}),
     ("tree_ring", "noise.seed", 77, {"noise", "sample", "invert"}, {"prompt", "sigmas"}),
+    ("tree_ring", "detect.threshold", 0.05, {"detect"}, {"sample", "invert"}),
     ("expert_router", "guider.scale", 2.5, {"sample"}, {"prompt", "sigmas"}),
 ]
 
