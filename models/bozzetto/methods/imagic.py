@@ -2,75 +2,130 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
-from engine.types import Latent, Noise
-from models.bozzetto.bed import Bed, Pixels, before, decibels, in_place, pairs
+from engine.types import Noise
+from models.bozzetto.bed import FIRST_SEED, SCALE, STEPS, WORLD, Bed, Pixels, decibels, in_place
 from models.bozzetto.encoder import embed_images, embed_texts
-from models.bozzetto.judge import read
+from models.bozzetto.judge import Reading, read
+from models.bozzetto.judge.metrics import feature_distance
 from models.bozzetto.methods.figures import Figure, Measured, mean
-from models.bozzetto.scenes.pairs import Pair
+from models.bozzetto.methods.looks import GROWN
+from models.bozzetto.scenes import Scene, scene
+from models.bozzetto.scenes.captions import caption
+from models.bozzetto.scenes.pairs import pair
 
 AMOUNTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
-OTHERS = 4  # learning takes a minute a picture: only every so-many-th seed is used
+STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of SDEdit
+PROMPT, WEIGHTS = (100, 0.01), (200, 0.0005)  # steps and rates of learning
+GUIDANCE = 5.0  # at 3 tuned weights leave a new colour pale
+OTHERS = 5  # learning takes three minutes a picture: only every so-many-th seed is used
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A picture, what it shall become, and the thing's colour then; without one it shall be larger."""
+
+    before: Scene
+    target: str
+    colour: str | None = None
+
+    def done(self, now: Reading, then: Reading) -> bool:
+        """Say whether a picture shows what was wished."""
+        thing, old = (r.find(self.noun) for r in (now, then))
+        if self.colour:
+            return thing is not None and thing.colour == self.colour
+        return bool(thing and old and thing.mask.sum() >= GROWN * old.mask.sum())
+
+    def kept(self, now: Reading, then: Reading) -> bool:
+        """Say whether the rest is as it was: background, and place of what is recoloured or colour of what grows."""
+        thing, old = (r.find(self.noun) for r in (now, then))
+        same = (
+            in_place(now, self.noun, self.before.masks[0])
+            if self.colour
+            else thing and old and thing.colour == old.colour
+        )
+        return bool(same and now.background == then.background)
+
+    @property
+    def noun(self) -> str:
+        """The thing."""
+        return self.before.spec.objects[0].noun
 
 
 def imagic(bed: Bed, seeds: int) -> Measured:
-    """Recoloured things, the amount chosen by the dual encoder; controls: before, no tuning, the prompt alone."""
-    told = pairs(max(1, seeds // OTHERS), "colour")
-    own = bed.decode(bed.encode(before(told)))
-    runs = [_learnt(bed, p) for p in told]
-    made, back, untuned = (np.concatenate([r[k] for r in runs]) for k in range(3))
-    alone = bed.sample([p.captions[1] for p in told])
-    coloured, control = (mean(map(_recoloured, x, told)) for x in (made, own))
-    kept, fresh = (mean(map(_kept, x, own, told)) for x in (made, alone))
-    returned, without = (mean(map(decibels, x, own)) for x in (back, untuned))
-    n = len(told)
+    """Recoloured things and one that grows; controls: before, the prompt alone, weights not tuned, SDEdit."""
+    n = max(2, seeds // OTHERS)
+    painted = [pair(FIRST_SEED + i, WORLD, "colour") for i in range(n - 1)]
+    wishes = [*(Wish(p.before, p.captions[1], p.after.spec.objects[0].colour) for p in painted), _larger()]
+    found = [_fulfilled(bed, w) for w in wishes]
+    likeness, shown = np.stack([f[0] for f in found]), {k: np.stack([f[1][k] for f in found]) for k in found[0][1]}
+    then = read(shown["own"])
+
+    def marks(ask: Callable[[Wish, Reading, Reading], bool], name: str) -> list[bool]:
+        return [ask(w, now, old) for w, now, old in zip(wishes, read(shown[name]), then, strict=True)]
+
+    done, before = (marks(Wish.done, k) for k in ("made", "own"))
+    back, untuned = (mean(map(decibels, shown[k], shown["own"])) for k in ("back", "untuned"))
+    away, guided = (float(feature_distance(shown[k], shown["own"]).mean()) for k in ("made", "guided"))
+    rising = float(spearmanr(AMOUNTS, likeness.mean(0)).statistic)
     figures = (
-        Figure("thing in the new colour (control: before)", coloured, 0.8, control, n),
-        Figure("thing in its place before its background (control: the prompt alone)", kept, 0.7, fresh, n, "kept"),
-        Figure("dB of the picture by the learnt prompt (control: weights not tuned)", returned, 26.0, without, n,
+        Figure("thing in the new colour (control: before)", mean(done[:-1]), 0.8, mean(before[:-1]), n - 1),
+        Figure("thing half as large again (control: before)", mean(done[-1:]), 0.6, mean(before[-1:]), 1, "larger"),
+        Figure("thing and background kept", mean(marks(Wish.kept, "made")), 0.7, None, n, "kept"),
+        Figure("the same by the prompt alone", mean(marks(Wish.kept, "alone")), 0.3, None, n, "alone", most=True),
+        Figure("dB of the picture by the learnt prompt (control: weights not tuned)", back, 26.0, untuned, n,
                "back", margin=4.0),
+        Figure("rank correlation of amount and likeness to the target", rising, 0.8, None, n, "curve"),
+        Figure("distance from the picture, of that of SDEdit as like the target", away / guided, 0.8, 1.0, n, "sdedit",
+               most=True),
     )  # fmt: skip
-    return Measured(figures, {"picture": own[0], "learnt": back[0], told[0].instruction: made[0], "alone": alone[0]})
+    names = {"picture": "own", "learnt": "back", wishes[0].target: "made", "by SDEdit": "guided", "alone": "alone"}
+    return Measured(figures, {name: shown[k][0] for name, k in names.items()})
 
 
-def _learnt(bed: Bed, told: Pair) -> tuple[Pixels, Pixels, Pixels]:
-    """Return the edit, and the picture by the learnt prompt with and without tuned weights."""
-    clean, target = bed.encode(told.before.image[None]), bed.text(told.captions[1])
-    prompt = bed("optimise_embedding", bed.model, clean, target, 100, 0.005).conditioning
-    tuned = bed("finetune_on_picture", bed.model, clean, prompt, 250, 0.0005, scope="full").model
-
-    def made(model: Any, text: Any, scale: float) -> Latent:
-        return bed.run(replace(bed.guider(text, scale), model=model), bed.empty(), Noise(3), steps=25)
-
-    ways = np.concatenate([bed.decode(made(tuned, bed("between_prompts", prompt, target, a), 3.0)) for a in AMOUNTS])
-    old, new = (embed_images(ways) @ embed_texts(list(told.captions)).T).T
-    at = amount(old, new)
-    back, untuned = (made(model, prompt, 1.0) for model in (tuned, bed.model))
-    return ways[at : at + 1], bed.decode(back), bed.decode(untuned)
+def _larger() -> Wish:
+    """Return a small thing that shall be large."""
+    small = next(
+        s
+        for s in (scene(FIRST_SEED + i, WORLD) for i in count())
+        if (s.spec.size, s.spec.position) == ("small", "centre")
+    )
+    return Wish(small, caption(replace(small.spec, size="large"), np.random.default_rng(0), full=True))
 
 
-def amount(old: NDArray[np.float32], new: NDArray[np.float32]) -> int:
-    """Return the least amount at which a picture is nearer to the new caption than to the old, by their likeness.
+def _fulfilled(bed: Bed, wish: Wish) -> tuple[NDArray[np.float32], dict[str, Pixels]]:
+    """Return the likeness to the target of each amount's picture, and the pictures that are compared."""
+    clean, target = bed.encode(wish.before.image[None]), bed.text(wish.target)
+    prompt = bed("optimise_embedding", bed.model, clean, target, *PROMPT).conditioning
+    tuned = bed("finetune_on_picture", bed.model, clean, prompt, *WEIGHTS, scope="full").model
 
-    Likeness to the new one alone grows with the amount, until nothing of the picture is left. Where none is nearer, the
-    one that comes nearest.
-    """
-    nearer = new > old
-    return int(nearer.argmax() if nearer.any() else (new - old).argmax())
+    def made(model: Any, text: Any, scale: float) -> Pixels:
+        picture: Pixels = bed.decode(bed.run(replace(bed.guider(text, scale), model=model), bed.empty(), Noise(3)))[0]
+        return picture
 
+    def guided(strength: float) -> Pixels:
+        sigmas, empty = bed.sigmas(STEPS, strength), bed.text("")
+        picture: Pixels = bed.decode(bed("sdedit", bed.model, target, empty, clean, sigmas, seed=3, cfg=SCALE))[0]
+        return picture
 
-def _recoloured(picture: Pixels, told: Pair) -> bool:
-    wanted = told.after.spec.objects[0]
-    found = read(picture[None])[0].find(wanted.noun)
-    return found is not None and found.colour == wanted.colour
+    def alike(pictures: Pixels) -> NDArray[np.float32]:
+        likeness: NDArray[np.float32] = embed_images(pictures) @ embed_texts([wish.target])[0]
+        return likeness
 
-
-def _kept(picture: Pixels, own: Pixels, told: Pair) -> bool:
-    now, then = read(picture[None])[0], read(own[None])[0]
-    return now.background == then.background and in_place(now, told.before.spec.objects[0].noun, told.before.masks[0])
+    ways = np.stack([made(tuned, bed("between_prompts", prompt, target, a), GUIDANCE) for a in AMOUNTS])
+    others = np.stack([guided(s) for s in STRENGTHS])
+    likeness, theirs = alike(ways), alike(others)
+    enough = theirs >= likeness.max()
+    return likeness, {
+        "own": bed.decode(clean)[0], "made": ways[likeness.argmax()], "back": made(tuned, prompt, 1.0),
+        "untuned": made(bed.model, prompt, 1.0), "alone": made(bed.model, target, SCALE),
+        "guided": others[enough.argmax() if enough.any() else theirs.argmax()],
+    }  # fmt: skip
