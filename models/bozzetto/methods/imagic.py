@@ -80,12 +80,13 @@ def imagic(bed: Bed, seeds: int) -> Measured:
         Figure("thing in the new colour (control: before)", mean(done[:-1]), 0.8, mean(before[:-1]), n - 1),
         Figure("thing half as large again (control: before)", mean(done[-1:]), 0.6, mean(before[-1:]), 1, "larger"),
         Figure("thing and background kept", mean(marks(Wish.kept, "made")), 0.7, None, n, "kept"),
-        Figure("the same by the prompt alone", mean(marks(Wish.kept, "alone")), 0.3, None, n, "alone", most=True),
+        Figure("the same by the prompt alone", mean(marks(Wish.kept, "alone")), 0.3, None, n, "alone", most=True,
+               why="the sentence names the place, and the model draws things where scenes have them"),
         Figure("dB of the picture by the learnt prompt (control: weights not tuned)", back, 26.0, untuned, n,
                "back", margin=4.0),
         Figure("rank correlation of amount and likeness to the target", rising, 0.8, None, n, "curve"),
         Figure("distance from the picture, of that of SDEdit as like the target", away / guided, 0.8, 1.0, n, "sdedit",
-               most=True),
+               most=True, why="two of the three are recoloured, which SDEdit does well"),
     )  # fmt: skip
     names = {"picture": "own", "learnt": "back", wishes[0].target: "made", "by SDEdit": "guided", "alone": "alone"}
     return Measured(figures, {name: shown[k][0] for name, k in names.items()})
