@@ -100,7 +100,7 @@ def time_editing(bed: Bed, seeds: int) -> Measured:
     m, n = {name: mean(marks) for name, marks in got.items()}, seeds * len(ASSUMPTIONS)
     figures = (
         Figure("shows what was taught (control: by values alone)", m["own"], 0.8, m["values"], n,
-               why="places and styles are hardly learnt (1 of 8 on other seeds, colours 14 of 14): they lie in the tokens after the thing"),
+               why="places and styles are hardly learnt (1 of 8 on other seeds, colours 14 of 14)"),
         Figure("showed it before", m["own before"], 0.15, None, n, "before", most=True),
         Figure("the same in another prompt (control: not taught inside templates)", m["context"], 0.6, m["bare"], n,
                "general"),
