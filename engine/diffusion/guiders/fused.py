@@ -8,6 +8,7 @@ stepping once is the same as averaging steps; fused here, in the guider, every s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from engine.diffusion.guidance import Conds
 from engine.diffusion.noise import NoiseSource
 from engine.diffusion.stepping import Denoise
 from engine.errors import BadInput
-from engine.types import Conditioning
+from engine.types import Cond, Conditioning
 
 SPREAD = {"controls", "grounding", "concat"}  # in `Cond.extra`: what lies over the whole canvas
 
@@ -132,27 +133,46 @@ def build(
     def fuse(x: Tensor, sigma: float) -> Tensor:
         h, w = x.shape[-2:]
         windows = views(h, w, window, stride, wrap=wrap) if window else [View(0, 0, h, w)]
+        eps = x if bootstrap is None else NoiseSource.of(int(bootstrap["seed"]), len(x)).initial(x)
         if len(windows) == 1:
-            return _regions(denoiser, conds, inner, options, bootstrap)(x, sigma)
+            return _regions(denoiser, conds, inner, options, bootstrap, eps)(x, sigma)
         total, count = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
         share = window_weights(windows[0].height, windows[0].width, weight).to(x)
-        for view in windows:
-            local = {role: cropped(c, view, h, w) for role, c in conds.items()}
-            guide = _regions(denoiser, local, inner, options, bootstrap)
-            view.add(total, share * guide(view.crop(x), sigma))
-            view.add(count, share.expand_as(count[..., : view.height, : view.width]))
+        for some in _together(windows, conds, x):
+            local = {role: cropped(c, some[0], h, w) for role, c in conds.items()}
+            guide = _regions(denoiser, local, inner, options, bootstrap, some[0].crop(eps))
+            parts = guide(torch.cat([view.crop(x) for view in some]), sigma).chunk(len(some))
+            for view, part in zip(some, parts, strict=True):
+                view.add(total, share * part)
+                view.add(count, share.expand_as(count[..., : view.height, : view.width]))
         return total / count
 
     return fuse
 
 
+def _together(windows: list[View], conds: Conds, x: Tensor) -> list[list[View]]:
+    """Return windows by the call that sees them: as many as fill the canvas, if the same conditions hold in all."""
+    alike = len(x) == 1 and all(
+        guidance.everywhere(c) and "attention" not in c.extra for given in conds.values() for c in given.conds
+    )
+    n = max(1, math.prod(x.shape[-2:]) // (windows[0].height * windows[0].width)) if alike else 1
+    return [windows[i : i + n] for i in range(0, len(windows), n)]
+
+
 def _regions(
-    denoiser: Denoiser, conds: Conds, kind: str, options: dict[str, Any], bootstrap: dict[str, Any] | None
+    denoiser: Denoiser, conds: Conds, kind: str, options: dict[str, Any], bootstrap: dict[str, Any] | None, eps: Tensor
 ) -> Denoise:
-    """Return the guider of one window: plain, or one for each region and for the background, averaged by masks."""
+    """Return the guider of one window: plain, or one for each region and for the background, averaged by masks.
+
+    `eps` (B, C, h, w): the noise over the plain colours that bootstrapped regions see around them.
+    """
+
+    def build(given: Conds) -> Denoise:
+        return guidance.build(kind, denoiser, given, **options)
+
     positive = conds["positive"].conds
     if bootstrap is None or all(c.mask is None for c in positive):
-        return guidance.build(kind, denoiser, conds, **options)
+        return build(conds)
 
     def guide(x: Tensor, sigma: float) -> Tensor:
         masks = [None if c.mask is None else cells(c.mask, x) for c in positive]
@@ -162,12 +182,11 @@ def _regions(
         for i, (cond, mask) in enumerate(zip(positive, masks, strict=True)):
             where = (1 - covered).clamp(min=0) if mask is None else mask * cond.strength
             alone = {**conds, "positive": Conditioning((replace(cond, mask=None),))}
-            own = guidance.build(kind, denoiser, alone, **options)
             if mask is not None and early:
-                seen = mask * x + (1 - mask) * _backdrop(x, sigma, bootstrap, i)
-                own = centred(own, mask.expand(len(x), -1, -1, -1), str(bootstrap.get("centre", "none")))
+                seen = mask * x + (1 - mask) * _backdrop(eps, sigma, bootstrap, i)
+                own = centred(build, alone, mask.expand(len(x), -1, -1, -1), str(bootstrap.get("centre", "none")))
             else:
-                seen = x
+                seen, own = x, build(alone)
             total = total + where * own(seen, sigma)
             count = count + where
         if not bool((count > 0).all()):
@@ -177,14 +196,31 @@ def _regions(
     return guide
 
 
-def centred(guide: Denoise, masks: Tensor, centre: str) -> Denoise:
+def centred(build: Callable[[Conds], Denoise], conds: Conds, masks: Tensor, centre: str) -> Denoise:
     """Return a guider that sees each row of x moved so that what its mask (B, 1, h, w) covers lies in the middle.
 
-    Such a view is one of the mappings F_i of eq. 5; the canvas is rolled, so nothing is lost at its edges.
+    Such a view is one of the mappings F_i of eq. 5; the canvas is rolled, so nothing is lost at its edges. Masks and
+    areas of the conditions move along.
     """
+    if centre == "none":
+        return build(conds)
     down = [_to_middle(m.amax((0, 2))) if centre == "both" else 0 for m in masks]
-    right = [_to_middle(m.amax((0, 1))) if centre != "none" else 0 for m in masks]
+    right = [_to_middle(m.amax((0, 1))) for m in masks]
+    guide = build({role: Conditioning(tuple(_moved(c, masks, down, right) for c in given.conds))
+                   for role, given in conds.items()})  # fmt: skip
     return lambda x, sigma: _rolled(guide(_rolled(x, down, right), sigma), [-d for d in down], [-r for r in right])
+
+
+def _moved(cond: Cond, like: Tensor, down: list[int], right: list[int]) -> Cond:
+    if (SPREAD | {"attention"}) & cond.extra.keys():
+        raise BadInput(
+            "The prompt carries a ControlNet, a T2I-Adapter, boxes, a picture or attention control over the whole "
+            "canvas, and bootstrapped regions see it moved: leave that out, or set center to none.", field="positive",
+        )  # fmt: skip
+    if guidance.everywhere(cond):
+        return cond
+    where = _rolled(guidance.place(cond, like).expand(like.shape), down, right)[:, 0]
+    return replace(cond, mask=where, area=None, extra={k: v for k, v in cond.extra.items() if k != guidance.AREA_CELLS})
 
 
 def _to_middle(covered: Tensor) -> int:
@@ -197,10 +233,9 @@ def _rolled(x: Tensor, down: list[int], right: list[int]) -> Tensor:
     return torch.stack([row.roll((d, r), (-2, -1)) for row, d, r in zip(x, down, right, strict=True)])
 
 
-def _backdrop(x: Tensor, sigma: float, bootstrap: dict[str, Any], region: int) -> Tensor:
+def _backdrop(eps: Tensor, sigma: float, bootstrap: dict[str, Any], region: int) -> Tensor:
     """Return a plain colour at noise level sigma, another one for each region and level, the same on every run."""
     colours: Tensor = bootstrap["colours"]
-    seed = int(bootstrap["seed"])
-    draw = torch.Generator().manual_seed((seed * 1_000_003 + region * 9_973 + round(math.log(sigma) * 4096)) % 2**62)
-    colour = colours[int(torch.randint(len(colours), (), generator=draw))]
-    return colour.to(x) + sigma * NoiseSource.of(seed, len(x)).initial(x)
+    seed = int(bootstrap["seed"]) * 1_000_003 + region * 9_973 + round(math.log(sigma) * 4096)
+    draw = torch.Generator().manual_seed(seed % 2**62)
+    return colours[int(torch.randint(len(colours), (), generator=draw))].to(eps) + sigma * eps
