@@ -86,6 +86,7 @@ def layer_attention(
         clip: The text encoder of the model.
         text: The prompt of the whole scene.
         phrases: The words of each layer in it, a line for each, in the order of the layers; empty lines have none.
+            Layers of the same words take them in turn.
         visible: What is seen of each layer.
         inside: How strongly words are pulled in.
         outside: How strongly they are pushed out.
@@ -98,9 +99,17 @@ def layer_attention(
     used = [i for i, line in enumerate(lines) if line and bool((visible.values[i] > 0.5).any())]  # hidden: no words
     if not used:
         return AttentionControl(())
-    tokens = tuple(positions_of(found, lines[i], field="phrases") for i in used)
+    tokens = tuple(_in_turn(positions_of(found, lines[i], field="phrases"), lines, i) for i in used)
     amounts = {"positive": torch.full((len(used),), inside), "negative": torch.full((len(used),), outside)}
     return AttentionControl((AttentionPart("collage", {"tokens": tokens}, {"masks": visible.values[used], **amounts}),))
+
+
+def _in_turn(tokens: tuple[int, ...], lines: list[str], i: int) -> tuple[int, ...]:
+    """Return the tokens of layer i: of layers with the same words, said as often, each takes its own in turn."""
+    same = [k for k, line in enumerate(lines) if line == lines[i]]
+    share, rest = divmod(len(tokens), len(same))
+    turn = same.index(i)
+    return tokens if rest or not share else tokens[turn * share : (turn + 1) * share]
 
 
 @node(category="editing/collage")
@@ -108,7 +117,7 @@ def layer_strengths(
     visible: Mask,
     strengths: dict[str, Any],
     background: Fraction = 0.5,
-    blur: Annotated[float, Range(0, 100)] = 4.0,
+    blur: Annotated[float, Range(0, 100)] = 10.0,
 ) -> Mask:
     """Say how much of each layer may change, for Per pixel strength.
 
@@ -116,7 +125,7 @@ def layer_strengths(
         visible: What is seen of each layer.
         strengths: A list of numbers, one a layer: 0 stays as it is, 1 is made anew.
         background: How much may change where no layer is.
-        blur: Soft borders between strengths, in pixels.
+        blur: Soft borders between strengths, in pixels: a fiftieth of the picture's side is usual.
     """
     amounts: Any = strengths
     count = len(visible.values)
