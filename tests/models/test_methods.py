@@ -24,7 +24,8 @@ from models.bozzetto.bed import (
     subjects,
 )
 from models.bozzetto.judge.read import Reading, Seen
-from models.bozzetto.methods.canvas import _Collage
+from models.bozzetto.methods.canvas import STRIDE, WIDE, _seams
+from models.bozzetto.methods.collages import TOLD, _Collage
 from models.bozzetto.methods.figures import Figure, mean
 from models.bozzetto.methods.looks import TINTED
 from models.bozzetto.methods.marks import _area
@@ -107,7 +108,7 @@ def test_prompts_of_a_batch_have_their_words_in_one_place():
 def test_colours_that_are_to_be_kept_are_ones_that_training_sees():
     assert set(TINTED) <= set(DRAWN) & set(TINTABLE)
     assert set(TINTED.values()) <= set(START_COLOURS)
-    coloured = {tuple(words.split()[::-1]) for two in COLOURED for words in two}
+    coloured = {tuple(words.split()[::-1]) for two in (*COLOURED, *TOLD) for words in two}
     assert {noun for noun, _ in coloured} <= set(DRAWN) & set(TINTABLE)
     assert {colour for _, colour in coloured} <= set(START_COLOURS)
     assert not (coloured | set(TINTED.items())) & COLOUR_PAIRS
@@ -119,6 +120,14 @@ def test_of_two_real_things_the_left_one_is_named_first_and_never_becomes_the_ot
         assert LIKE[first] != second
         across = {o.noun: np.where(m)[1].mean() for o, m in zip(scene.spec.objects, scene.masks, strict=True)}
         assert across[first] < across[second]
+
+
+def test_seams_are_told_from_what_is_drawn():
+    drawn = np.random.default_rng(0).integers(0, 200, (1, 4, WIDE, 3))
+    pair = [drawn, np.roll(drawn, STRIDE // 2, 2)]
+    assert _seams(*pair, STRIDE) == pytest.approx(1)
+    checked = 50 * (np.arange(WIDE) // STRIDE % 2)[:, None]
+    assert _seams(*(np.sort(p, 2) + checked for p in pair), STRIDE) > 1.5
 
 
 def test_a_collage_alone_says_what_is_on_the_left():

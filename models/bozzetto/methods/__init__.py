@@ -17,6 +17,7 @@ from models.bozzetto.bed import Bed, opened
 from models.bozzetto.methods import (
     canvas,
     classifier,
+    collages,
     guides,
     imagic,
     inversions,
@@ -40,7 +41,7 @@ METHODS: Mapping[str, Callable[[Bed, int], Measured]] = {
     "color_transfer": looks.color_transfer,
     "prompt_to_prompt": words.prompt_to_prompt, "null_text": real.null_text, "plug_and_play": looks.plug_and_play,
     "paint_words": painting.paint_words,
-    "multidiffusion": canvas.multidiffusion, "regions": canvas.regions, "collage": canvas.collage,
+    "multidiffusion": canvas.multidiffusion, "regions": canvas.regions, "collage": collages.collage,
     "time_editing": weights.time_editing, "imagic": imagic.imagic, "expert_router": weights.expert_router,
     "diffusion_classifier": classifier.diffusion_classifier, "tree_ring": marks.tree_ring,
 }  # fmt: skip
