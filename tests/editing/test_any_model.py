@@ -1,4 +1,4 @@
-"""Every editing workflow runs on a random Stable Diffusion 1.x model too, some on its file."""
+"""Every editing workflow runs on a random Stable Diffusion 1.x model too, from a folder and from a single file."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def on_tiny(file: Path, loader: tuple[str, dict[str, str]] = FOLDER) -> dict[str
             node["type"], node["inputs"] = loader
         if "steps" in inputs:
             inputs["steps"] = 2
-        if node["type"] == "empty_latent" and (
-            inputs["width"] or loader == FILE
-        ):  # a file is taken for one of 512 pixels
+        if node["type"] == "empty_latent" and (inputs["width"] or loader == FILE):
             inputs["width"], inputs["height"] = 40, 16
+        if node["type"] == "fit_to_model" and loader == FILE:  # no file says its size: it is taken for 64 x 64 cells
+            inputs["scale"] = 0.25
         if node["type"] == "rank_captions":
             inputs.update(looks=1, keep=2, last_looks=2)
         if node["type"] == "make_list" and inputs["a"] == ["fine", "model"]:
@@ -59,8 +59,7 @@ CASES["null_text, learnt"] = learnt(on_tiny(ROOT / "nodes" / "editing" / "null_t
 each = pytest.mark.parametrize("plain", CASES.values(), ids=list(CASES))
 
 
-FROM_FILE = {f"{name}, a file": on_tiny(ROOT / "nodes" / "editing" / f"{name}.json", FILE)
-             for name in ("prompt_to_prompt", "plug_and_play", "time_editing")}  # fmt: skip
+FROM_FILE = {f"{file.stem}, a file": on_tiny(file, FILE) for file in FILES}
 
 
 @pytest.mark.parametrize("plain", [*CASES.values(), *FROM_FILE.values()], ids=[*CASES, *FROM_FILE])
