@@ -26,6 +26,7 @@ from engine.types import Cond, Patch
 Scope = Literal["lora", "attention", "full"]
 MEASURED = 12  # looks that the curve is measured at
 KEPT_WEIGHT = 100.0  # of the background against the edit
+LEARNING = 32  # bytes a weight: itself, its gradient, two moments, the changed one, and what half-done work keeps
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,7 @@ def fit_weights(
 
     Kawar et al. 2022, arXiv 2210.09276, section 3.2. `network`: a U-Net of the families, with patches on it or not.
     """
-    with network.patched():
-        weights = {name: p for name, p in network.module.named_parameters() if _wanted(name, p, scope)}
-    if not weights:
-        raise BadInput("This model has no weights in that scope.", field="scope")
+    weights = _weights(network, scope)
     change = _low_rank(weights, rank, lesson.seed) if scope == "lora" else _differences(weights)
 
     def learner(parameters: Parameters) -> tuple[Denoiser, Cond]:
@@ -100,6 +98,19 @@ def fit_weights(
     learnt = _fitted(change.start, learner, x0, network.denoiser.levels, desk, lesson)
     tensors = {change.name(name): p for name, p in learnt.parameters.items()}
     return Patch(change.kind, "unet", 1.0, tensors=tensors), learnt
+
+
+def learning_bytes(network: Any, scope: Scope) -> int:
+    """Return what learning the weights of a scope takes besides calls of the network; a lora is thin."""
+    return 0 if scope == "lora" else LEARNING * sum(w.numel() for w in _weights(network, scope).values())
+
+
+def _weights(network: Any, scope: Scope) -> dict[str, nn.Parameter]:
+    with network.patched():
+        weights = {name: p for name, p in network.module.named_parameters() if _wanted(name, p, scope)}
+    if not weights:
+        raise BadInput("This model has no weights in that scope.", field="scope")
+    return weights
 
 
 def _fitted(

@@ -72,7 +72,7 @@ def optimise(start: Parameters, loss: Loss, desk: Desk, *, steps: int, rate: flo
             keep()
     work.note(measure, 1)
     desk.progress(steps, steps, figures={"loss": work.curve[-1][1]})
-    return Learnt({name: p.detach().clone() for name, p in work.parameters.items()}, tuple(work.curve))
+    return Learnt({name: p.detach() for name, p in work.parameters.items()}, tuple(work.curve))
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from engine.context import Context
 from engine.diffusion import attention, patches
 from engine.diffusion.denoiser import Denoiser
 from engine.diffusion.families.unet import UNet
-from engine.diffusion.fitting import Lesson, denoising_error, fit_embedding, fit_weights, looks
+from engine.diffusion.fitting import LEARNING, Lesson, denoising_error, fit_embedding, fit_weights, looks
 from engine.diffusion.optimise import optimise
-from engine.errors import BadInput, Cancelled, NotFinite
+from engine.errors import BadInput, Cancelled, NotFinite, OutOfMemory
 from engine.types import Cond, Conditioning, Guider, Latent, Noise, Sampler
 from nodes.basics.sampling_custom import sample_custom
 from nodes.editing.imagic import between_prompts, finetune_on_picture, optimise_embedding
@@ -218,6 +218,26 @@ def test_each_step_looks_at_every_part_of_the_levels():
         parts = [int((SD.level(s) - 1e-9) * 4 / SD.count) for s in at.sigmas.tolist()]
         assert parts == [0, 1, 2, 3]
     assert not torch.equal(at.noise, looks(SD, PICTURE.samples, 4, 0, 1).noise)
+
+
+def test_learning_all_weights_asks_for_their_memory_and_a_refusal_names_the_scope_that_takes_less(network):
+    asked = []
+
+    class Narrow(Laid):
+        def use(self, described, *, working_bytes=0):
+            asked.append(working_bytes)
+            if working_bytes > LEARNING * 1000:
+                raise OutOfMemory("9 MB are needed.")
+            return super().use(described)
+
+    narrow = Context(node="n", models=Narrow(network))
+    with pytest.raises(OutOfMemory, match=r"9 MB are needed. The scope lora takes far less") as refused:
+        finetune_on_picture(narrow, MODEL, PICTURE, TARGET, 1, scope="full", batch=1)
+    assert refused.value.field == "scope"
+    with pytest.raises(OutOfMemory, match=r"needed\.$"):
+        finetune_on_picture(narrow, MODEL, PICTURE, TARGET, 1, batch=1)
+    count = sum(p.numel() for p in network.module.parameters())
+    assert asked[1] - asked[3] == LEARNING * count
 
 
 def test_what_cannot_be_learnt_is_refused(ctx, network):
