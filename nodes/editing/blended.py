@@ -55,7 +55,18 @@ class Ranked(NamedTuple):
 
 def latent_mask(mask: Mask, latent: Latent) -> Tensor:
     """Return a mask (B, h, w) on the latent's cells: a cell is edited as much as its most edited pixel."""
+    _check_proportions(mask, latent, "mask")
     return F.adaptive_max_pool2d(mask.values[:, None], latent.samples.shape[-2:])[:, 0]  # (B, H, W) -> (B, h, w)
+
+
+def _check_proportions(mask: Mask, latent: Latent, field: str) -> None:
+    """Refuse a mask of another picture; pictures are fitted to whole cells, so one cell more or less is none."""
+    (height, width), (h, w) = mask.values.shape[-2:], latent.samples.shape[-2:]
+    if abs(height * w / (width * h) - 1) > 1 / h + 1 / w:
+        raise BadInput(
+            f"The mask is {width} x {height} pixels, the latents {w} x {h} cells, which are other proportions: fit the "
+            "mask as the picture was fitted.", field=field,
+        )  # fmt: skip
 
 
 @node(category="editing/blend")
@@ -86,6 +97,7 @@ def per_pixel_strength(latent: Latent, strength: Mask, grow: Annotated[float, Ra
         strength: How much may change where.
         grow: Grows what is held by so many latent cells at the noisiest level, and ever less below.
     """
+    _check_proportions(strength, latent, "strength")
     h, w = latent.samples.shape[-2:]
     small = F.adaptive_avg_pool2d(strength.values[:, None], (h, w))[:, 0]
     return Blend("per_pixel", small[None], latent.samples, options={"dilate": grow})

@@ -25,13 +25,13 @@ REPEAT_STRIDE = 1_000_003  # seeds of a batch follow each other; those of a repe
 
 @node(category="editing/sdedit")
 def simulate_strokes(
-    image: Image, brush: Annotated[int, Range(1, 101)] = 15, colors: Annotated[int, Range(2, 64)] = 6
+    image: Image, brush: Annotated[int, Range(1, 101)] = 23, colors: Annotated[int, Range(2, 64)] = 6
 ) -> Image:
     """Turn pictures into stroke paintings: a large median filter, then few colours.
 
     Args:
         image: The pictures.
-        brush: Side of the median filter in pixels; even numbers count as the next odd one.
+        brush: Side of the median filter in pixels, 23 as the authors'; even numbers count as the next odd one.
         colors: How many colours are left.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -38,6 +39,26 @@ def test_the_kept_half_comes_back_to_the_bit(policy, sampler):
 
 def test_a_mask_of_ones_is_plain_sampling_to_the_bit():
     assert torch.equal(edited(keep_outside(latent(), Mask(torch.ones(1, 16, 16)))), edited(None))
+
+
+def test_a_mask_of_nothing_gives_the_latent_back_to_the_bit():
+    assert torch.equal(edited(keep_outside(latent(), Mask(torch.zeros(1, 16, 16)))), latent().samples)
+
+
+def test_put_back_before_each_call_at_its_level_is_put_back_after_each_step_at_the_level_reached():
+    sigmas, clean, start = spaced(8).values, latent().samples, guider(0.9).conds["positive"].conds[0]
+    eps, denoiser = NoiseSource.of(3, 1).initial(clean), Toy().denoiser
+    x = clean + float(sigmas[0]) * eps
+    for sigma, sigma_next in pairwise(sigmas):
+        x = torch.cat([(clean + float(sigma) * eps)[..., :4], x[..., 4:]], -1)  # before the call
+        slope = (x - denoiser(x, sigma[None], start)) / float(sigma)
+        x = x + float(sigma_next - sigma) * slope
+    x = torch.cat([clean[..., :4], x[..., 4:]], -1)
+    after = sample_edit(
+        context(Toy()), guider(0.9), Sampler("euler"), spaced(8), latent(), Noise(3),
+        blend=keep_outside(latent(), Mask(HALF)),
+    ).latent.samples  # fmt: skip
+    assert torch.allclose(x, after, atol=1e-5)
 
 
 def test_the_background_is_at_the_level_that_the_step_reached():
@@ -123,3 +144,7 @@ def test_what_does_not_fit_is_a_sentence():
         edited(Blend("sideways"))
     with pytest.raises(BadInput, match="needs a mask"):
         edited(replace(keep_outside(latent(), Mask(HALF)), masks=None))
+    wide = Mask(torch.ones(1, 20, 30))
+    for node in (keep_outside, per_pixel_strength):
+        with pytest.raises(BadInput, match="30 x 20 pixels, the latents 8 x 8 cells"):
+            node(latent(), wide)
