@@ -13,6 +13,7 @@ import { useLatestRun } from "../state/runStore";
 import { useDocument, useDocumentStore } from "../state/tabs";
 import { useView } from "../state/viewStore";
 import { Button } from "../ui/Button";
+import { ExampleHelp } from "../widgets/example/ExampleHelp";
 import { ExampleResult } from "../widgets/example/ExampleResult";
 import { Field } from "../widgets/Field";
 import { LivePlot } from "../widgets/livePlot/LivePlot";
@@ -43,6 +44,7 @@ export function FormView() {
             <Pencil size={14} /> {building ? "Done" : "Edit form"}
           </Button>
         </div>
+        <ExampleHelp />
         {building ? (
           <FormBuilder />
         ) : (

@@ -12,7 +12,7 @@ export interface DocumentState {
   readonly key: string;
   readonly workflow: Workflow;
   readonly history: History;
-  /** The ready-made workflow it was opened from, `group/id`: its example result stands until the first own one. */
+  /** The ready-made workflow it was opened from, `group/id`: its help, and its example result until there is one's own. */
   readonly example: string | null;
   /** The revision on the server that this grew from; null before the first save. */
   readonly server: { readonly id: string; readonly revision: number } | null;

@@ -16,20 +16,23 @@ function Block({ text }: { text: string }) {
   const lines = text.split("\n");
   if (lines.every((line) => line.startsWith("    ")))
     return <pre>{lines.map((line) => line.slice(4)).join("\n")}</pre>;
-  if (lines[0]?.startsWith("- ")) {
-    const items = text.split(/^- /m).filter(Boolean);
+  const [first = ""] = lines;
+  const List = first.startsWith("- ") ? "ul" : /^\d+\. /.test(first) ? "ol" : null;
+  if (List) {
+    const items = text.split(/^(?:- |\d+\. )/m).filter(Boolean);
     return (
-      <ul>
+      <List>
         {items.map((item) => (
           <li key={item}>{inline(item)}</li>
         ))}
-      </ul>
+      </List>
     );
   }
   return <p>{inline(text.replace(/^#+ /, ""))}</p>;
 }
 
-function inline(text: string): ReactNode {
+/** Render the emphasis and code of one paragraph. */
+export function inline(text: string): ReactNode {
   return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map((part, place) => {
     const key = `${place} ${part}`;
     if (part.startsWith("`") && part.length > 2) return <code key={key}>{part.slice(1, -1)}</code>;

@@ -4,6 +4,7 @@ import { clearInput, setInput } from "../graph/commands";
 import { escapeValue, isLink, unescapeValue } from "../graph/document";
 import type { InputSpec, NodeId, Problem, Scope, WorkflowNode } from "../graph/types";
 import { useDocument, useDocumentStore } from "../state/tabs";
+import { inline } from "../ui/Markdown";
 import styles from "./field.module.css";
 import { widgetFor } from "./registry";
 
@@ -81,7 +82,7 @@ export function Field({
           {problem.message}
         </p>
       ))}
-      {place === "form" && spec.help && <p className={styles.help}>{spec.help}</p>}
+      {place === "form" && spec.help && <p className={styles.help}>{inline(spec.help)}</p>}
     </div>
   );
 }

@@ -10,6 +10,7 @@ import { useDocument, useDocumentStore } from "../../state/tabs";
 import { useView } from "../../state/viewStore";
 import { Button } from "../../ui/Button";
 import { TextField } from "../../ui/Field";
+import { ExampleHelp } from "../../widgets/example/ExampleHelp";
 import styles from "./inspector.module.css";
 
 const AT_FIRST = 100; // thousands of buttons would be felt at every edit
@@ -31,6 +32,7 @@ export function WorkflowPage() {
           onChange={(event) => document.getState().run(rename(event.target.value))}
         />
       </label>
+      <ExampleHelp />
       <section aria-label="Outline">
         <h3>Outline</h3>
         <ol className={styles.list}>

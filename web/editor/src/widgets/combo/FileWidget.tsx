@@ -21,25 +21,28 @@ const zModels = z.object({
   ),
 });
 type Named = z.infer<typeof zModels>["models"];
+const [AGAIN_MS, TRIES] = [1000, 60];
 let asked: Promise<Named> | null = null;
 
-/** Ask for the models once for all widgets; a worker that does not answer yet is asked again by the next. */
-function models(): Promise<Named> {
+/** Ask for the models, once for all widgets, and again while the worker does not answer yet. */
+function models(tries = TRIES): Promise<Named> {
   asked ??= api
     .models()
     .then((plain) => zModels.parse(plain).models)
-    .catch(() => {
+    .catch(async () => {
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
       asked = null;
-      return [];
+      return tries > 1 ? models(tries - 1) : [];
     });
   return asked;
 }
 
 export function FileWidget(props: WidgetProps) {
   const kind = props.spec.file ?? "";
-  const [files, setFiles] = useState<Named>([]);
+  const [found, setFound] = useState<Named | null>(null);
+  const files = found ?? [];
   const load = useCallback(
-    () => void models().then((all) => setFiles(all.filter((m) => m.kind === kind))),
+    () => void models().then((all) => setFound(all.filter((m) => m.kind === kind))),
     [kind],
   );
   useEffect(load, [load]);
@@ -47,7 +50,7 @@ export function FileWidget(props: WidgetProps) {
     <span className={basic.pair}>
       <Combo
         {...props}
-        choices={files.map(({ name }) => name)}
+        choices={found ? files.map(({ name }) => name) : [String(props.value ?? "")]}
         about={new Map(files.map(({ name, title, problem }) => [name, title || problem]))}
         pictures={new Map(files.filter((f) => f.picture).map((f) => [f.name, modelPictureUrl(kind, f.name)]))}
         none={`No files in models/${kind}`}
