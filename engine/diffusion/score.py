@@ -134,9 +134,8 @@ def classify(
     plan = nested(len(pairs), stages)
     kept = [len(prompts), *(min(len(prompts), s.keep) for s in stages)]  # on entering each stage
     total = sum(len(added) * n for added, n in zip(plan, kept, strict=False))
-    table = torch.zeros(
-        len(prompts), len(pairs), dtype=torch.float64
-    )  # summed along looks: when each was taken is no matter
+    # Summed along looks, so that it does not matter when each was taken.
+    table = torch.zeros(len(prompts), len(pairs), dtype=torch.float64)
     looks, calls = [0] * len(prompts), 0
     alive, dropped = list(range(len(prompts))), list[int]()
     for s, added in zip(stages, plan, strict=True):
