@@ -289,7 +289,7 @@ def _thin(bed: Bed, clean: Latent, prompts: Sequence[str], drawn: Sequence[Scene
         len(drawn),
         "thin",
         margin=0.2,
-        why="a cell is 8 pixels: a stroke ends as a row of cells, which shows no thing at either",
+        why="a cell is 8 pixels: a stroke ends as a row of cells, which shows hardly a thing at either",
     )
 
 
