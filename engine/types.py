@@ -303,10 +303,7 @@ class Boxes(Value):
 
 @dataclass(frozen=True)
 class Strokes(Value):
-    """Lines drawn by hand, in order: `points` (x, y) in 0..1, `colors` (r, g, b) in 0..1, `widths` in pixels.
-
-    A width below 1 is a part of the picture's.
-    """
+    """Lines drawn by hand: `points` (x, y), `colors` (r, g, b) in 0..1; `widths` in pixels, below 1 as parts."""
 
     socket: ClassVar[str] = "STROKES"
     color: ClassVar[str] = "coral"

@@ -111,7 +111,8 @@ def detect_mark(
         return Detected(False, 1.0, "", told, found.distance)
     there = found.p <= threshold
     bits = f"; {1 - found.distance:.0%} of the bits are right" if found.bits else f"; distance {found.distance:.3f}"
-    told = f"The mark is {'there' if there else 'not found'}: without it, the chance is {found.p:.2g}{bits}."
+    one_in = f"one in {1 / max(found.p, 1e-12):,.0f} unmarked pictures would look so by chance"
+    told = f"The mark is {'there' if there else 'not found'}: {one_in}{bits}."
     return Detected(there, found.p, found.bits, told, found.distance)
 
 

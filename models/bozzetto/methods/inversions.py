@@ -49,6 +49,7 @@ STYLE_WORDS = {"flat": "flat style", "ink": "ink drawing", "pixel": "pixel art",
 COUPLES = replace(WORLD, two_objects=1.0, relations=("left", "right"))
 # Things that the winter model was made with, not in the snow yet.
 WARM = replace(WORLD, objects=("car", "house"), backgrounds=tuple(b for b in WORLD.backgrounds if b != "snow"))
+WAY, GUIDANCE = 50, 5.0  # steps and guidance of DiffEdit
 RATIOS = (0.4, 0.6, 0.8, 1.0)  # parts of the way to noise for DiffEdit
 STRENGTHS = (0.5, 0.6, 0.7, 0.8)  # for SDEdit
 
@@ -249,8 +250,8 @@ class _Swaps:
     def at(self, ratio: float, mask: Mask) -> _Edited:
         """Edit by DiffEdit from a part of the way to noise, inverted without a prompt (section 3.2, step 2)."""
         bed = self.bed
-        made = bed("ddim_invert", bed.model, bed.text(""), self.clean, bed.sigmas(30, ratio)).trajectory
-        return self._seen(bed("replay", made, bed.guider(self.new), bed("keep_trajectory", made, mask)))
+        made = bed("ddim_invert", bed.model, bed.text(""), self.clean, bed.sigmas(WAY, ratio)).trajectory
+        return self._seen(bed("replay", made, bed.guider(self.new, GUIDANCE), bed("keep_trajectory", made, mask)))
 
     def by_sdedit(self, strength: float) -> _Edited:
         """Edit by SDEdit, which knows no mask."""
