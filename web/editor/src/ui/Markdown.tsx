@@ -1,15 +1,18 @@
 /** The little Markdown that help texts use: paragraphs, lists, code, emphasis. Never HTML. */
 
 import { Fragment, type ReactNode } from "react";
+import styles from "./ui.module.css";
 
 export function Markdown({ text }: { text: string }) {
-  return text
-    .trim()
-    .split(/\n\s*\n/)
-    .map((block, place) => (
-      // biome-ignore lint/suspicious/noArrayIndexKey: blocks of a fixed text
-      <Block key={place} text={block} />
-    ));
+  const blocks = text.trim().split(/\n\s*\n/);
+  return (
+    <div className={styles.markdown}>
+      {blocks.map((block, place) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: blocks of a fixed text
+        <Block key={place} text={block} />
+      ))}
+    </div>
+  );
 }
 
 function Block({ text }: { text: string }) {

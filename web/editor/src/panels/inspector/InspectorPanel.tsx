@@ -11,7 +11,7 @@ import type { NodeRun } from "../../state/runs";
 import { useDocument, useDocumentStore } from "../../state/tabs";
 import { useScope, useView } from "../../state/viewStore";
 import { Select, TextField } from "../../ui/Field";
-import { Markdown } from "../../ui/Markdown";
+import { inline, Markdown } from "../../ui/Markdown";
 import { Field } from "../../widgets/Field";
 import { LivePlot } from "../../widgets/livePlot/LivePlot";
 import { ShownAll } from "../../widgets/shown/ShownAll";
@@ -114,7 +114,7 @@ function NodePage({ scope, id, spec }: { scope: Scope; id: NodeId; spec: NodeSpe
               <div key={input.name}>
                 <dt>{input.name}</dt>
                 <dd>
-                  {input.help} {bounds(input.low, input.high)}
+                  {inline(input.help)} {bounds(input.low, input.high)}
                 </dd>
               </div>
             ))}
@@ -180,7 +180,7 @@ function Sockets({ title, rows }: { title: string; rows: readonly (readonly [str
             <dt>
               {name} <span className={styles.muted}>{said(type)}</span>
             </dt>
-            {help && <dd>{help}</dd>}
+            {help && <dd>{inline(help)}</dd>}
           </div>
         ))}
       </dl>
